@@ -1,0 +1,27 @@
+package hold
+
+import (
+	_ "github.com/go-viper/mapstructure/v2"
+	_ "github.com/hashicorp/consul/api"
+	_ "github.com/hashicorp/consul/sdk/testutil"
+	_ "github.com/hashicorp/go-bexpr"
+	_ "github.com/hashicorp/go-hclog"
+	_ "github.com/hashicorp/go-memdb"
+	_ "github.com/hashicorp/go-metrics"
+	_ "github.com/hashicorp/go-sockaddr/template"
+	_ "github.com/hashicorp/hcl"
+	_ "github.com/hashicorp/memberlist"
+	_ "github.com/hashicorp/raft"
+	_ "github.com/hashicorp/raft-wal"
+	_ "github.com/hashicorp/serf/serf"
+	_ "github.com/miekg/dns"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/tidwall/btree"
+	_ "github.com/tinylib/msgp/msgp"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/net/ipv4"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "go.etcd.io/bbolt"
+)
