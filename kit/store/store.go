@@ -1,0 +1,138 @@
+// Package store is the multi-version store behind Rostra's replicated state. It keeps tables of immutable records, each
+// record with a short chain of its versions, so that a reader holds a consistent View by one pointer, blocks no writer
+// and is blocked by none. There is one writer: the goroutine that applies the log. It knows no feature; features declare
+// tables and triggers, and run their Commands in a Tx.
+//
+// The rules it obeys are design rules 3, 5, 7, 8, 9 and 10 of the house: one index per Command that changes something,
+// subjects with a replicated index each, views published once per log entry, history bounded whatever is pinned.
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Store is one replica's state. Views may be taken from any goroutine; Begin, Restore and the Batch they give belong to
+// one writer at a time (a mutex makes a second one wait).
+type Store struct {
+	writing  sync.Mutex // held from Begin to Commit, and by Restore
+	tables   []table    // by descriptor id; nil where another store's tables sit
+	order    []table    // in schema order
+	triggers []Trigger
+	registry registry
+
+	index   uint64 // of the newest Command that changed something; owned by the writer
+	lineage string // which history the index counts; owned by the writer
+	view    atomic.Pointer[View]
+	epoch   atomic.Uint64 // rises at each Restore
+	bytes   atomic.Int64  // rough encoded size of all live records
+	history history
+}
+
+// New returns an empty store of the given tables and triggers. Triggers run in the order given, which is the features'.
+func New(tables []AnyTable, triggers []Trigger, limits Limits) *Store {
+	s := &Store{triggers: triggers}
+	s.history.limits = limits.orDefault()
+	s.registry.init()
+	s.build(append([]AnyTable{touched}, tables...))
+	s.view.Store(newView(s, nil))
+	return s
+}
+
+func (s *Store) build(tables []AnyTable) {
+	size := 0
+	for _, d := range tables {
+		size = max(size, d.id()+1)
+	}
+	s.tables, s.order = make([]table, size), nil
+	for _, d := range tables {
+		t := d.open()
+		s.tables[d.id()] = t
+		s.order = append(s.order, t)
+	}
+	for i := range s.triggers {
+		s.tables[s.triggers[i].on.id()].watch()
+	}
+}
+
+// View returns the newest published view, pinned. The caller must Release it, and soon: what it pins stays in memory.
+func (s *Store) View() *View {
+	for {
+		v := s.view.Load()
+		n := v.refs.Load()
+		if n > 0 && v.refs.CompareAndSwap(n, n+1) {
+			return v
+		}
+	}
+}
+
+// Index returns the index of the newest published view.
+func (s *Store) Index() uint64 { return s.view.Load().index }
+
+// Lineage returns the identity of the history that the index counts; "" until a Command has set it.
+func (s *Store) Lineage() string { return s.view.Load().lineage }
+
+// Epoch rises when a Restore replaces the state; answers of different epochs are not comparable.
+func (s *Store) Epoch() uint64 { return s.epoch.Load() }
+
+// Bytes returns the rough encoded size of the state, for deciding when a snapshot is worth its cost.
+func (s *Store) Bytes() int64 { return s.bytes.Load() }
+
+// Watch registers wake to be called after a commit touched one of the subjects. Register first, then take the View to
+// read: then no change between the two is missed. See Waiter.
+func (s *Store) Watch(subjects []Subject, wake func()) *Waiter {
+	return s.registry.add(subjects, wake)
+}
+
+// View is a consistent read of the state at one index. It is safe for concurrent use until its last Release.
+type View struct {
+	store   *Store
+	index   uint64
+	lineage string
+	time    int64
+	tables  []any // *tableView[T] by descriptor id
+	refs    atomic.Int64
+}
+
+func newView(s *Store, old *View) *View {
+	v := &View{store: s, index: s.index, lineage: s.lineage, tables: make([]any, len(s.tables))}
+	v.refs.Store(1) // the store's own hold, as long as this is the newest
+	if old != nil {
+		copy(v.tables, old.tables)
+		v.time = old.time
+	}
+	for _, t := range s.order {
+		if p := t.capture(old == nil); p != nil {
+			v.tables[t.id()] = p
+		}
+	}
+	return v
+}
+
+// Index returns the index of the newest Command this view contains.
+func (v *View) Index() uint64 { return v.index }
+
+// Time returns the leader's clock of the newest log entry this view contains, in Unix nanoseconds.
+func (v *View) Time() int64 { return v.time }
+
+// Lineage returns the identity of the history this view belongs to.
+func (v *View) Lineage() string { return v.lineage }
+
+// Release gives the view back. After it the view must not be read.
+func (v *View) Release() { v.refs.Add(-1) }
+
+func (v *View) limit() uint64   { return v.index }
+func (v *View) tree(id int) any { return v.tables[id] }
+
+// Reader is what a read can be asked of: a *View, or the *Tx of a running Command, which also sees its own writes.
+type Reader interface {
+	limit() uint64
+	tree(id int) any
+	// Touched returns the index of the last Command that touched the subject; 0 if none did.
+	Touched(Subject) uint64
+	// Time returns the leader's clock in Unix nanoseconds: of the newest entry (View) or of this one (Tx).
+	Time() int64
+}
+
+// Touched returns the index of the last Command in this view that touched the subject; 0 if none did.
+func (v *View) Touched(s Subject) uint64 { return readTouched(v, s) }

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"iter"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Record is what a table holds: a pointer to a struct with generated MessagePack code. Once put it is never changed.
+type Record[T any] interface {
+	*T
+	msgp.Marshaler
+	msgp.Unmarshaler
+	msgp.Sizer
+}
+
+// Schema says how a table's records are found. Key gives the primary key, which orders the table bytewise.
+type Schema[T any] struct {
+	Key     func(*T) string
+	Indexes []Index[T]
+	// Brief tables keep no history beyond what open views need (counters that change with every Command).
+	Brief bool
+}
+
+// Index is a secondary order: every record is filed under each of its Keys (none: not filed).
+type Index[T any] struct {
+	Name string
+	Keys func(*T) []string
+}
+
+// Table describes a table: a plain value, usually a package variable, shared by all stores that hold such a table.
+type Table[T any, P Record[T]] struct {
+	name   string
+	number int
+	schema Schema[T]
+}
+
+// AnyTable is a Table of any record.
+type AnyTable interface {
+	Name() string
+	id() int
+	open() table
+}
+
+// table is one store's state of one Table.
+type table interface {
+	id() int
+	named() string
+	watch()
+	watched() bool
+	capture(all bool) any
+	undo(slot, old any) int
+	trim(slot any, at uint64, pins []uint64) (held bool)
+	sizes
+	snapshotter
+}
+
+var numbers atomic.Int32
+
+// NewTable describes a table. The name is part of the snapshot format.
+func NewTable[T any, P Record[T]](name string, schema Schema[T]) *Table[T, P] {
+	return &Table[T, P]{name: name, number: int(numbers.Add(1)) - 1, schema: schema}
+}
+
+// Name returns the table's name.
+func (d *Table[T, P]) Name() string { return d.name }
+func (d *Table[T, P]) id() int      { return d.number }
+func (d *Table[T, P]) open() table  { return newTableState(d) }
+
+// version is one state of a record; rec nil is a tombstone.
+type version[T any] struct {
+	rec   *T
+	index uint64
+	prev  atomic.Pointer[version[T]]
+}
+
+// slot holds a key's versions, newest first. It stays in the primary tree, its head a tombstone, until nothing older is
+// kept; a key created again reuses it.
+type slot[T any] struct {
+	key  string
+	head atomic.Pointer[version[T]]
+}
+
+// at returns the newest record not newer than index; nil if there is none or it is deleted.
+func (s *slot[T]) at(index uint64) *T {
+	for v := s.head.Load(); v != nil; v = v.prev.Load() {
+		if v.index <= index {
+			return v.rec
+		}
+	}
+	return nil
+}
+
+// filed is a slot's place in a secondary index.
+type filed[T any] struct {
+	key  string
+	slot *slot[T]
+}
+
+func (f filed[T]) less(g filed[T]) bool {
+	if f.key != g.key {
+		return f.key < g.key
+	}
+	if f.slot == nil || g.slot == nil {
+		return f.slot == nil && g.slot != nil // nil: the pivot before all slots of its key
+	}
+	return f.slot.key < g.slot.key
+}
+
+// tableView is what a View holds of a table: trees nobody changes any more.
+type tableView[T any] struct {
+	primary *btree.BTreeG[*slot[T]]
+	indexes []*btree.BTreeG[filed[T]]
+}
+
+func (d *Table[T, P]) in(r Reader) *tableView[T] { return r.tree(d.number).(*tableView[T]) }
+
+// Get returns the record of the key, nil if there is none.
+func (d *Table[T, P]) Get(r Reader, key string) *T {
+	if s, ok := d.in(r).primary.Get(&slot[T]{key: key}); ok {
+		return s.at(r.limit())
+	}
+	return nil
+}
+
+// At returns the record the key had at an older index, and whether that is still known: false once that far back has
+// been trimmed (or this process has been restarted since), which a caller must report as "compacted".
+func (d *Table[T, P]) At(v *View, key string, index uint64) (rec *T, known bool) {
+	if index >= v.index {
+		return d.Get(v, key), true
+	}
+	if index < v.store.history.floor.Load() {
+		return nil, false
+	}
+	if s, ok := d.in(v).primary.Get(&slot[T]{key: key}); ok {
+		return s.at(index), true
+	}
+	return nil, true
+}
+
+// Len returns how many slots the table has: the live records and tombstones not yet collected.
+func (d *Table[T, P]) Len(r Reader) int { return d.in(r).primary.Len() }
+
+// All yields every record in key order.
+func (d *Table[T, P]) All(r Reader) iter.Seq[*T] { return d.Prefix(r, "") }
+
+// Prefix yields the records whose key starts with prefix, in key order. In a Tx the keys are gathered first, so the
+// loop may change the table.
+func (d *Table[T, P]) Prefix(r Reader, prefix string) iter.Seq[*T] {
+	tv, limit := d.in(r), r.limit()
+	return func(yield func(*T) bool) {
+		walk := func(emit func(*slot[T]) bool) {
+			tv.primary.Ascend(&slot[T]{key: prefix}, func(s *slot[T]) bool {
+				return strings.HasPrefix(s.key, prefix) && emit(s)
+			})
+		}
+		each(r, limit, walk, yield)
+	}
+}
+
+// From yields the records with keys not below start, in key order.
+func (d *Table[T, P]) From(r Reader, start string) iter.Seq[*T] {
+	tv, limit := d.in(r), r.limit()
+	return func(yield func(*T) bool) {
+		each(r, limit, func(emit func(*slot[T]) bool) { tv.primary.Ascend(&slot[T]{key: start}, emit) }, yield)
+	}
+}
+
+// By yields the records filed under exactly key in the named index, in order of their primary keys.
+func (d *Table[T, P]) By(r Reader, index, key string) iter.Seq[*T] {
+	tv, limit := d.in(r), r.limit()
+	n := d.indexNumber(index)
+	return func(yield func(*T) bool) {
+		walk := func(emit func(*slot[T]) bool) {
+			tv.indexes[n].Ascend(filed[T]{key: key}, func(f filed[T]) bool { return f.key == key && emit(f.slot) })
+		}
+		each(r, limit, walk, yield)
+	}
+}
+
+// Keys yields the distinct keys of an index that file at least one record, in order.
+func (d *Table[T, P]) Keys(r Reader, index string) iter.Seq[string] {
+	tv, limit := d.in(r), r.limit()
+	n := d.indexNumber(index)
+	return func(yield func(string) bool) {
+		last, any := "", false
+		tv.indexes[n].Scan(func(f filed[T]) bool {
+			if (any && f.key == last) || f.slot.at(limit) == nil {
+				return true
+			}
+			last, any = f.key, true
+			return yield(f.key)
+		})
+	}
+}
+
+func (d *Table[T, P]) indexNumber(name string) int {
+	for i := range d.schema.Indexes {
+		if d.schema.Indexes[i].Name == name {
+			return i
+		}
+	}
+	panic("store: table " + d.name + " has no index " + name)
+}
+
+// each yields the live records of the slots that walk emits.
+func each[T any](r Reader, limit uint64, walk func(func(*slot[T]) bool), yield func(*T) bool) {
+	if _, writing := r.(*Tx); !writing {
+		walk(func(s *slot[T]) bool {
+			rec := s.at(limit)
+			return rec == nil || yield(rec)
+		})
+		return
+	}
+	var slots []*slot[T]
+	walk(func(s *slot[T]) bool { slots = append(slots, s); return true })
+	for _, s := range slots {
+		if rec := s.at(limit); rec != nil && !yield(rec) {
+			return
+		}
+	}
+}
+
+// Put stores the record under its key, replacing what was there. It returns the record replaced, nil if none.
+func (d *Table[T, P]) Put(tx *Tx, rec *T) (old *T) {
+	t := tx.store.tables[d.number].(*tableState[T, P])
+	return t.set(tx, t.slotFor(d.schema.Key(rec)), rec)
+}
+
+// Delete removes the key's record and returns it, nil if there was none.
+func (d *Table[T, P]) Delete(tx *Tx, key string) (old *T) {
+	t := tx.store.tables[d.number].(*tableState[T, P])
+	s, ok := t.trees.primary.Get(&slot[T]{key: key})
+	if !ok || s.at(newest) == nil {
+		return nil
+	}
+	return t.set(tx, s, nil)
+}

@@ -1,0 +1,72 @@
+package store
+
+import "sort"
+
+// Trigger is a consequence inside the same transaction: when a row of the table On changes or goes, Run is called. It is
+// declared by the feature that suffers (sessions end when their node goes), so that imports need not run upward.
+type Trigger struct {
+	Name string // "nodes → sessions": printed by the golden test of all triggers
+	on   AnyTable
+	run  func(tx *Tx, c change)
+	key  func(slot any) string
+}
+
+// OnChange declares a trigger. run gets the row before the Command and after it (nil: it was not there, or is gone). It
+// cannot fail, and may write any table; what it writes runs further triggers until nothing changes.
+func OnChange[T any, P Record[T]](name string, on *Table[T, P], run func(tx *Tx, before, after *T)) Trigger {
+	return Trigger{
+		Name: name,
+		on:   on,
+		key:  func(s any) string { return s.(*slot[T]).key },
+		run: func(tx *Tx, c change) {
+			before, _ := c.rec.(*T)
+			after := c.slot.(*slot[T]).at(newest)
+			if before != after {
+				run(tx, before, after)
+			}
+		},
+	}
+}
+
+// cascade runs the triggers to completion: in feature order, the rows of each in key order.
+func (tx *Tx) cascade() {
+	if len(tx.store.triggers) == 0 || !tx.anyWatched() {
+		return
+	}
+	cursors := make([]int, len(tx.store.triggers))
+	for again := true; again; {
+		again = false
+		for i := range tx.store.triggers {
+			t := &tx.store.triggers[i]
+			rows := tx.rows(t, cursors[i])
+			cursors[i] = len(tx.changes)
+			for _, c := range rows {
+				t.run(tx, c)
+				again = true
+			}
+		}
+	}
+}
+
+func (tx *Tx) anyWatched() bool {
+	for i := range tx.changes {
+		if tx.changes[i].table.watched() {
+			return true
+		}
+	}
+	return false
+}
+
+// rows returns the changes of the trigger's table since cursor: one for each slot, with its oldest before, by key.
+func (tx *Tx) rows(t *Trigger, cursor int) []change {
+	var rows []change
+	seen := map[any]bool{}
+	for _, c := range tx.changes[cursor:] {
+		if c.table.id() == t.on.id() && !seen[c.slot] {
+			seen[c.slot] = true
+			rows = append(rows, c)
+		}
+	}
+	sort.Slice(rows, func(i, j int) bool { return t.key(rows[i].slot) < t.key(rows[j].slot) })
+	return rows
+}

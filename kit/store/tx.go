@@ -1,0 +1,180 @@
+package store
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"rostra/kit/fault"
+)
+
+// Batch is the work of one log entry: several Commands, each with its own index, published together. Only the goroutine
+// that began it may use it.
+type Batch struct {
+	tx    Tx
+	start uint64
+}
+
+// Begin opens the batch of one log entry. now is the leader's clock when it packed the entry, in Unix nanoseconds: the
+// only clock a Command may see. Every Begin must be followed by Commit.
+func (s *Store) Begin(now int64) *Batch {
+	s.writing.Lock()
+	return &Batch{tx: Tx{store: s, now: now}, start: s.index}
+}
+
+// Run runs one Command. If it returns an error or panics, everything it wrote is undone and the error is returned; the
+// index moves only if it changed something.
+func (b *Batch) Run(command func(*Tx) error) (err error) {
+	tx := &b.tx
+	tx.reset()
+	defer func() {
+		if p := recover(); p != nil {
+			tx.undo()
+			err = fault.New(fault.Internal, "cannot apply the command: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := command(tx); err != nil {
+		tx.undo()
+		return err
+	}
+	tx.cascade()
+	tx.finish()
+	return nil
+}
+
+// Index returns the index of the newest Command of the batch (or before it) that changed something.
+func (b *Batch) Index() uint64 { return b.tx.store.index }
+
+// Commit publishes the view, then wakes who watches what was touched. Results may be given out after it returns.
+func (b *Batch) Commit() {
+	s := b.tx.store
+	defer s.writing.Unlock()
+	if s.index == b.start {
+		return
+	}
+	old := s.view.Load()
+	v := newView(s, old)
+	v.time = b.tx.now
+	s.view.Store(v)
+	s.history.retire(old)
+	s.registry.wake(b.tx.woken)
+	s.history.sweep(b.tx.now)
+}
+
+// Tx is the transaction of one running Command. It reads its own writes.
+type Tx struct {
+	store   *Store
+	now     int64
+	index   uint64 // the index this Command gets if it changes something
+	changes []change
+	touches []Subject
+	forgets []Subject
+	lineage *string
+	woken   []Subject // over the whole batch
+	wokenAt int       // how many of them are of earlier Commands
+	oldAt   int
+}
+
+// change is one slot written, with the version it had before.
+type change struct {
+	table table
+	slot  any
+	head  any // *version[T]
+	rec   any // *T before, for triggers
+}
+
+func (tx *Tx) reset() {
+	tx.index = tx.store.index + 1
+	tx.changes, tx.touches, tx.forgets, tx.lineage = tx.changes[:0], tx.touches[:0], tx.forgets[:0], nil
+	tx.wokenAt, tx.oldAt = len(tx.woken), len(tx.store.history.queue)
+}
+
+// Index returns the index that the Command's writes carry (their ModifyIndex).
+func (tx *Tx) Index() uint64 { return tx.index }
+
+// Time returns the leader's clock at packing, in Unix nanoseconds.
+func (tx *Tx) Time() int64 { return tx.now }
+
+func (tx *Tx) limit() uint64   { return newest }
+func (tx *Tx) tree(id int) any { return tx.store.tables[id].(interface{ working() any }).working() }
+
+// working gives a Tx the trees being changed.
+func (t *tableState[T, P]) working() any { return &t.trees }
+
+// Touched returns the index of the last Command before this one that touched the subject.
+func (tx *Tx) Touched(s Subject) uint64 { return readTouched(tx, s) }
+
+// Touch makes this Command's index the subject's, and wakes its watchers after the commit. A Command touches a subject
+// only when it changed what a reader of the subject sees.
+func (tx *Tx) Touch(s Subject) {
+	tx.touches = append(tx.touches, s)
+	tx.woken = append(tx.woken, s)
+}
+
+// Wake wakes the subject's watchers after the commit without giving it an index of its own: for subjects whose index is
+// that of a record. A prefix watch is woken by every subject of its kind that its name is a prefix of.
+func (tx *Tx) Wake(s Subject) { tx.woken = append(tx.woken, s) }
+
+// Forget drops a subject's index, when another (an extinction, say) speaks for it from now on.
+func (tx *Tx) Forget(s Subject) {
+	tx.forgets = append(tx.forgets, s)
+	tx.woken = append(tx.woken, s)
+}
+
+// SetLineage names the history that the index counts from now on.
+func (tx *Tx) SetLineage(id string) {
+	tx.lineage = &id
+	tx.touches = append(tx.touches, Subject{Kind: "lineage"})
+}
+
+func (tx *Tx) changed(t table, slot, head, rec any) {
+	tx.changes = append(tx.changes, change{t, slot, head, rec})
+}
+
+func (tx *Tx) supersede(t table, slot any, size int, brief bool) {
+	tx.store.history.queue = append(tx.store.history.queue, superseded{t, slot, tx.index, tx.now, size, brief})
+}
+
+// undo takes back everything the Command did.
+func (tx *Tx) undo() {
+	for i := len(tx.changes) - 1; i >= 0; i-- {
+		c := tx.changes[i]
+		tx.store.bytes.Add(int64(c.table.undo(c.slot, c.head)))
+	}
+	tx.woken = tx.woken[:tx.wokenAt]
+	h := &tx.store.history
+	clear(h.queue[tx.oldAt:])
+	h.queue = h.queue[:tx.oldAt]
+	tx.reset()
+}
+
+// finish writes the touched subjects and, if anything changed, takes the index.
+func (tx *Tx) finish() {
+	for i, s := range tx.touches {
+		if !repeated(tx.touches[:i], s) {
+			touched.Put(tx, &touch{Subject: s.key(), Index: tx.index})
+		}
+	}
+	for _, s := range tx.forgets {
+		if !repeated(tx.touches, s) {
+			touched.Delete(tx, s.key())
+		}
+	}
+	if tx.lineage != nil {
+		tx.store.lineage = *tx.lineage
+	}
+	if len(tx.changes) > 0 {
+		tx.store.index = tx.index
+	}
+}
+
+func repeated(list []Subject, s Subject) bool {
+	for _, t := range list {
+		if t == s {
+			return true
+		}
+	}
+	return false
+}
+
+// String names the transaction in panics and logs.
+func (tx *Tx) String() string { return fmt.Sprintf("transaction at index %d", tx.index) }

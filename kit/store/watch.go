@@ -1,0 +1,173 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Subject names something that answers depend on: a whole table (Name ""), a service's name, a node, a key, or with
+// Prefix every name of the kind that starts with Name.
+type Subject struct {
+	Kind   string
+	Name   string
+	Prefix bool
+}
+
+func (s Subject) key() string { return s.Kind + "\x00" + s.Name }
+
+// Waiter is a registered interest in subjects. It carries one dirty bit, no queue: the next look sees the newest state.
+type Waiter struct {
+	registry *registry
+	subjects []Subject
+	wake     func()
+	dirty    atomic.Bool
+}
+
+// Dirty reports whether a commit touched one of the subjects since the last Clean.
+func (w *Waiter) Dirty() bool { return w.dirty.Load() }
+
+// Clean forgets what was touched so far. Call it before taking the View that is to be read.
+func (w *Waiter) Clean() { w.dirty.Store(false) }
+
+// Close ends the interest; wake may still be called by a commit that is under way.
+func (w *Waiter) Close() { w.registry.remove(w) }
+
+func (w *Waiter) touch() {
+	if w.dirty.CompareAndSwap(false, true) && w.wake != nil {
+		w.wake()
+	}
+}
+
+// registry maps subjects to waiters. Prefix watches are found by the lengths registered for their kind.
+type registry struct {
+	mu      sync.RWMutex // guards both maps
+	waiters map[Subject]map[*Waiter]struct{}
+	lengths map[string]map[int]int // kind → prefix length → registrations
+}
+
+func (r *registry) init() {
+	r.waiters = map[Subject]map[*Waiter]struct{}{}
+	r.lengths = map[string]map[int]int{}
+}
+
+func (r *registry) add(subjects []Subject, wake func()) *Waiter {
+	w := &Waiter{registry: r, subjects: subjects, wake: wake}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range subjects {
+		set := r.waiters[s]
+		if set == nil {
+			set = map[*Waiter]struct{}{}
+			r.waiters[s] = set
+		}
+		if _, again := set[w]; again {
+			continue
+		}
+		set[w] = struct{}{}
+		if s.Prefix {
+			if r.lengths[s.Kind] == nil {
+				r.lengths[s.Kind] = map[int]int{}
+			}
+			r.lengths[s.Kind][len(s.Name)]++
+		}
+	}
+	return w
+}
+
+func (r *registry) remove(w *Waiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range w.subjects {
+		set := r.waiters[s]
+		if _, there := set[w]; !there {
+			continue
+		}
+		delete(set, w)
+		if len(set) == 0 {
+			delete(r.waiters, s)
+		}
+		if s.Prefix {
+			n := r.lengths[s.Kind]
+			if n[len(s.Name)]--; n[len(s.Name)] == 0 {
+				delete(n, len(s.Name))
+			}
+		}
+	}
+}
+
+// wake marks the waiters of the subjects, and of the registered prefixes of their names, dirty.
+func (r *registry) wake(subjects []Subject) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.waiters) == 0 {
+		return
+	}
+	for _, s := range subjects {
+		for w := range r.waiters[s] {
+			w.touch()
+		}
+		for n := range r.lengths[s.Kind] {
+			if n <= len(s.Name) {
+				for w := range r.waiters[Subject{s.Kind, s.Name[:n], true}] {
+					w.touch()
+				}
+			}
+		}
+	}
+}
+
+// wakeAll marks every waiter dirty: the whole state has been replaced.
+func (r *registry) wakeAll() {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, set := range r.waiters {
+		for w := range set {
+			w.touch()
+		}
+	}
+}
+
+// touched is the replicated table of subjects' indexes, so that an answer's index is the same on every server and after
+// a restart.
+var touched = NewTable[touch]("store.touched", Schema[touch]{Key: func(t *touch) string { return t.Subject }, Brief: true})
+
+// touch is a row of touched. Its code is written by hand: two fields that change with every Command.
+type touch struct {
+	Subject string
+	Index   uint64
+}
+
+func readTouched(r Reader, s Subject) uint64 {
+	if t := touched.Get(r, s.key()); t != nil {
+		return t.Index
+	}
+	return 0
+}
+
+// MarshalMsg appends the row.
+func (t *touch) MarshalMsg(b []byte) ([]byte, error) {
+	b = msgp.AppendArrayHeader(b, 2)
+	b = msgp.AppendString(b, t.Subject)
+	return msgp.AppendUint64(b, t.Index), nil
+}
+
+// UnmarshalMsg reads the row.
+func (t *touch) UnmarshalMsg(b []byte) (rest []byte, err error) {
+	n, b, err := msgp.ReadArrayHeaderBytes(b)
+	if err != nil {
+		return b, err
+	}
+	if n != 2 {
+		return b, msgp.ArrayError{Wanted: 2, Got: n}
+	}
+	if t.Subject, b, err = msgp.ReadStringBytes(b); err != nil {
+		return b, err
+	}
+	t.Index, b, err = msgp.ReadUint64Bytes(b)
+	return b, err
+}
+
+// Msgsize bounds the encoded size, in bytes.
+func (t *touch) Msgsize() int { return 16 + len(t.Subject) }
