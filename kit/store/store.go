@@ -79,7 +79,7 @@ func (s *Store) Epoch() uint64 { return s.epoch.Load() }
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // Watch registers wake to be called after a commit touched one of the subjects. Register first, then take the View to
-// read: then no change between the two is missed. See Waiter.
+// read: then no change between the two is missed. wake runs inside the commit and must not block; it may be nil.
 func (s *Store) Watch(subjects []Subject, wake func()) *Waiter {
 	return s.registry.add(subjects, wake)
 }

@@ -17,25 +17,24 @@ type Subject struct {
 
 func (s Subject) key() string { return s.Kind + "\x00" + s.Name }
 
-// Waiter is a registered interest in subjects. It carries one dirty bit, no queue: the next look sees the newest state.
+// Waiter is a registered interest in subjects. It counts, no queue: whoever looks sees whether something was touched.
 type Waiter struct {
 	registry *registry
 	subjects []Subject
 	wake     func()
-	dirty    atomic.Bool
+	touches  atomic.Uint64
 }
 
-// Dirty reports whether a commit touched one of the subjects since the last Clean.
-func (w *Waiter) Dirty() bool { return w.dirty.Load() }
-
-// Clean forgets what was touched so far. Call it before taking the View that is to be read.
-func (w *Waiter) Clean() { w.dirty.Store(false) }
+// Touches returns how often a commit touched one of the subjects. Read it before taking a View: what the View gives is
+// current for as long as the number stays, because a commit publishes its view before it touches.
+func (w *Waiter) Touches() uint64 { return w.touches.Load() }
 
 // Close ends the interest; wake may still be called by a commit that is under way.
 func (w *Waiter) Close() { w.registry.remove(w) }
 
 func (w *Waiter) touch() {
-	if w.dirty.CompareAndSwap(false, true) && w.wake != nil {
+	w.touches.Add(1)
+	if w.wake != nil {
 		w.wake()
 	}
 }
@@ -97,7 +96,7 @@ func (r *registry) remove(w *Waiter) {
 	}
 }
 
-// wake marks the waiters of the subjects, and of the registered prefixes of their names, dirty.
+// wake marks the waiters of the subjects, and of the registered prefixes of their names, touched.
 func (r *registry) wake(subjects []Subject) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -118,7 +117,7 @@ func (r *registry) wake(subjects []Subject) {
 	}
 }
 
-// wakeAll marks every waiter dirty: the whole state has been replaced.
+// wakeAll marks every waiter touched: the whole state has been replaced.
 func (r *registry) wakeAll() {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

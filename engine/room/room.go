@@ -1,0 +1,85 @@
+package room
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"rostra/engine/gossip"
+	"rostra/kit/cli"
+	"rostra/kit/disk"
+	"rostra/kit/httpd"
+	"rostra/kit/store"
+)
+
+// Room is what a feature hands over: plain data, listed in features.go.
+type Room struct {
+	Name     string // of the feature's folder
+	Tables   []store.AnyTable
+	Triggers []store.Trigger
+	Commands []CommandType
+	Verbs    []cli.Verb
+	Settings func() any                                 // a new settings struct, if the feature has settings
+	Open     func(h *Host, settings any) (*Part, error) // what it does in a running agent; nil: nothing
+}
+
+// Part is a feature at work in one agent. All fields may be nil.
+type Part struct {
+	Routes []httpd.Route
+	Loops  []Loop                              // run while this server leads
+	Run    func(ctx context.Context) error     // runs as long as the agent does
+	Reload func(settings any) error            // takes changed settings over
+	Leave  func(ctx context.Context) error     // before a graceful leave
+	Stats  func() map[string]map[string]string // sections of `info`
+	Close  func() error
+}
+
+// Loop is a duty of the leader. Run is called once this server leads and its state is whole; its ctx ends with the term.
+// An error is logged and the loop started again after a pause.
+type Loop struct {
+	Name string
+	Run  func(ctx context.Context) error
+}
+
+// Identity says who this agent is.
+type Identity struct {
+	Node       string // node name
+	ID         string // node ID, a UUID
+	Datacenter string // lower-case
+	Domain     string // DNS domain with its last dot
+	Address    string // advertised IP
+	Tagged     map[string]string
+	Meta       map[string]string
+	Server     bool
+	Dev        bool
+	ServerPort int
+}
+
+// Host is what a feature may know of the agent it runs in, and ask of it.
+type Host struct {
+	Door     Door
+	Self     Identity
+	Log      *slog.Logger
+	Disk     disk.FS      // where Dir lies
+	Dir      string       // the data directory; "" keeps everything in memory
+	Cluster  Cluster      // the servers
+	LAN, WAN *gossip.Pool // WAN is nil on agents that are not servers
+	Agent    Agent        // the process itself
+}
+
+// Cluster is what a feature may ask of the group of servers beyond the Door.
+type Cluster interface {
+	Leader() string                                   // the leader's server address; "" while unknown or the state is not whole
+	Peers() []string                                  // server addresses
+	Archive(ctx context.Context, w io.Writer) error   // writes a snapshot archive of the whole state
+	Unarchive(ctx context.Context, r io.Reader) error // replaces the whole state by an archive's
+	Counters() map[string]uint64                      // what the server counted since its start
+	Stats() map[string]map[string]string              // the sections "consul" and "raft" of info
+}
+
+// Agent is what a feature may ask of the process.
+type Agent interface {
+	Reload(ctx context.Context) error
+	Leave(ctx context.Context) error // a graceful leave; the process ends soon after
+	Debug() map[string]any           // the effective configuration, secrets hidden
+}

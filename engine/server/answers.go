@@ -1,0 +1,218 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rostra/engine/room"
+	"rostra/kit/store"
+)
+
+// Bounds of the answers kept for Queries nobody holds at the moment.
+const (
+	idleAnswers = 4096             // how many
+	idleTime    = 60 * time.Second // how long
+	crowd       = 100              // a Query watched by more is evaluated at most once per crowdPace (design rule 17)
+	crowdPace   = 50 * time.Millisecond
+	sweepPeriod = 10 * time.Second
+)
+
+// answers holds one cell for each Query that somebody reads, watches or asked lately.
+type answers struct {
+	mu    sync.Mutex // guards cells and the users and last fields of every cell
+	cells map[room.Query]*cell
+	idle  int
+	srv   *Server
+	queue queue // cells with parked readers whose subjects were touched
+}
+
+// queue hands due cells from commits, which must not wait, to the one goroutine that evaluates them.
+type queue struct {
+	mu     sync.Mutex // guards cells
+	cells  []*cell
+	signal chan struct{}
+}
+
+func (q *queue) push(c *cell) {
+	q.mu.Lock()
+	q.cells = append(q.cells, c)
+	q.mu.Unlock()
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) take() []*cell {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.cells
+	q.cells = nil
+	return list
+}
+
+// cell is the shared evaluation of one Query.
+type cell struct {
+	query  room.Query
+	waiter *store.Waiter
+	users  int       // who holds it
+	last   time.Time // when somebody last did
+	parked atomic.Int64
+	queued atomic.Bool
+
+	now  atomic.Pointer[answer]
+	mu   sync.Mutex    // guards an evaluation and next
+	next chan struct{} // closed when a different answer is there
+	ran  time.Time     // last evaluation for a crowd
+}
+
+// answer is a Query's answer in one epoch of the state, current while its cell has been touched that often.
+type answer struct {
+	room.Answer
+	epoch   uint64
+	touches uint64
+}
+
+// Equaler lets a Value say that it tells readers nothing new.
+type Equaler interface{ Equal(other any) bool }
+
+// different reports whether readers of old must be woken: a mere wake-up that changes nothing wakes nobody.
+func (a *answer) different(old *answer) bool {
+	if a.epoch != old.epoch {
+		return true
+	}
+	if a.Index == old.Index || (a.Missing && old.Missing) {
+		return false
+	}
+	if e, ok := a.Value.(Equaler); ok && e.Equal(old.Value) {
+		return false
+	}
+	return true
+}
+
+func (a *answers) init(s *Server) {
+	a.srv = s
+	a.cells = map[room.Query]*cell{}
+	a.queue.signal = make(chan struct{}, 1)
+}
+
+// join returns the Query's cell, made if need be, and holds it.
+func (a *answers) join(q room.Query) *cell {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.cells[q]
+	if c == nil {
+		c = &cell{query: q, next: make(chan struct{})}
+		c.waiter = a.srv.store.Watch(q.Subjects(), func() { a.touched(c) })
+		a.cells[q] = c
+	} else if c.users == 0 {
+		a.idle--
+	}
+	c.users++
+	return c
+}
+
+// leave gives the cell back. It stays for a while, for the next who asks.
+func (a *answers) leave(c *cell) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.users--; c.users > 0 {
+		return
+	}
+	c.last = time.Now()
+	if a.idle++; a.idle > idleAnswers {
+		a.evict(c.last.Add(-time.Second), idleAnswers/8)
+	}
+}
+
+// evict drops cells that nobody has held since the given time; at least the given number, older or not.
+func (a *answers) evict(since time.Time, least int) {
+	for q, c := range a.cells {
+		if c.users == 0 && (c.last.Before(since) || least > 0) {
+			c.waiter.Close()
+			delete(a.cells, q)
+			a.idle--
+			least--
+		}
+	}
+}
+
+// touched is called by the commit: readers that are parked get a new evaluation, others make it when they come.
+func (a *answers) touched(c *cell) {
+	if c.parked.Load() > 0 && c.queued.CompareAndSwap(false, true) {
+		a.queue.push(c)
+	}
+}
+
+// run evaluates due cells until ctx ends.
+func (a *answers) run(ctx context.Context) {
+	sweep := time.NewTicker(sweepPeriod)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-a.queue.signal:
+			for _, c := range a.queue.take() {
+				c.queued.Store(false)
+				a.serve(c)
+			}
+		case <-sweep.C:
+			a.mu.Lock()
+			a.evict(time.Now().Add(-idleTime), 0)
+			a.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// serve evaluates a due cell, a crowded one not more often than its pace allows.
+func (a *answers) serve(c *cell) {
+	if c.parked.Load() > crowd {
+		since := time.Since(c.ran)
+		if since < crowdPace {
+			time.AfterFunc(crowdPace-since, func() { a.touched(c) })
+			return
+		}
+		c.ran = time.Now()
+	}
+	c.fresh(a.srv)
+}
+
+// changed returns the channel that closes when the next different answer is there.
+func (c *cell) changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next
+}
+
+// fresh returns an answer that contains every write acknowledged before the call: the one at hand if none of its
+// subjects has been touched since, else a new one (design rule 11).
+func (c *cell) fresh(s *Server) *answer {
+	if a := c.now.Load(); a != nil && a.touches == c.waiter.Touches() {
+		return a
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.now.Load()
+	a := &answer{touches: c.waiter.Touches()}
+	if old != nil && old.touches == a.touches {
+		return old
+	}
+	v := s.store.View()
+	a.epoch, a.Answer = s.store.Epoch(), c.query.Run(v)
+	v.Release()
+	s.stats.evaluations.Add(1)
+	if old != nil && a.epoch == old.epoch && a.Index == old.Index {
+		a.Answer = old.Answer // nothing visible changed: the encodings still hold
+	} else {
+		a.Shared = room.NewShared(a.Value)
+	}
+	c.now.Store(a)
+	if old != nil && a.different(old) {
+		close(c.next)
+		c.next = make(chan struct{})
+	}
+	return a
+}
