@@ -87,8 +87,8 @@ func (c *Check) encode(b []byte) []byte {
 	return append(appendIndexes(b, c.CreateIndex, c.ModifyIndex), '}')
 }
 
-// same reports whether both say the same, indexes apart.
-func (c *Check) same(o *Check) bool {
+// Same reports whether both say the same, indexes apart.
+func (c *Check) Same(o *Check) bool {
 	return c.Node == o.Node && c.CheckID == o.CheckID && c.Name == o.Name && c.Status == o.Status &&
 		c.Notes == o.Notes && c.Output == o.Output && c.ServiceID == o.ServiceID && c.ServiceName == o.ServiceName &&
 		slices.Equal(c.ServiceTags, o.ServiceTags) && c.Type == o.Type && c.Interval == o.Interval &&

@@ -82,9 +82,9 @@ func (z *Register) MarshalMsg(b []byte) (o []byte, err error) {
 	// map header, size 4
 	// string "Node"
 	o = append(o, 0x84, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o, err = z.Node.MarshalMsg(o)
+	o, err = z.Row.MarshalMsg(o)
 	if err != nil {
-		err = msgp.WrapError(err, "Node")
+		err = msgp.WrapError(err, "Row")
 		return
 	}
 	// string "SkipNode"
@@ -103,15 +103,19 @@ func (z *Register) MarshalMsg(b []byte) (o []byte, err error) {
 	}
 	// string "Checks"
 	o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
-	for za0001 := range z.Checks {
-		if z.Checks[za0001] == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.Checks[za0001].MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Checks", za0001)
-				return
+	if z.Checks == nil { // allownil: if nil
+		o = msgp.AppendNil(o)
+	} else {
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
+		for za0001 := range z.Checks {
+			if z.Checks[za0001] == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Checks[za0001].MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Checks", za0001)
+					return
+				}
 			}
 		}
 	}
@@ -137,9 +141,9 @@ func (z *Register) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		}
 		switch msgp.UnsafeString(field) {
 		case "Node":
-			bts, err = z.Node.UnmarshalMsg(bts)
+			bts, err = z.Row.UnmarshalMsg(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Node")
+				err = msgp.WrapError(err, "Row")
 				return
 			}
 		case "SkipNode":
@@ -166,32 +170,37 @@ func (z *Register) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 			}
 		case "Checks":
-			var zb0002 uint32
-			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Checks")
-				return
-			}
-			if cap(z.Checks) >= int(zb0002) {
-				z.Checks = (z.Checks)[:zb0002]
+			if msgp.IsNil(bts) {
+				bts = bts[1:]
+				z.Checks = nil
 			} else {
-				z.Checks = make([]*Check, zb0002)
-			}
-			for za0001 := range z.Checks {
-				if msgp.IsNil(bts) {
-					bts, err = msgp.ReadNilBytes(bts)
-					if err != nil {
-						return
-					}
-					z.Checks[za0001] = nil
+				var zb0002 uint32
+				zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Checks")
+					return
+				}
+				if z.Checks != nil && cap(z.Checks) >= int(zb0002) {
+					z.Checks = (z.Checks)[:zb0002]
 				} else {
-					if z.Checks[za0001] == nil {
-						z.Checks[za0001] = new(Check)
-					}
-					bts, err = z.Checks[za0001].UnmarshalMsg(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "Checks", za0001)
-						return
+					z.Checks = make([]*Check, zb0002)
+				}
+				for za0001 := range z.Checks {
+					if msgp.IsNil(bts) {
+						bts, err = msgp.ReadNilBytes(bts)
+						if err != nil {
+							return
+						}
+						z.Checks[za0001] = nil
+					} else {
+						if z.Checks[za0001] == nil {
+							z.Checks[za0001] = new(Check)
+						}
+						bts, err = z.Checks[za0001].UnmarshalMsg(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Checks", za0001)
+							return
+						}
 					}
 				}
 			}
@@ -209,7 +218,7 @@ func (z *Register) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Register) Msgsize() (s int) {
-	s = 1 + 5 + z.Node.Msgsize() + 9 + msgp.BoolSize + 8
+	s = 1 + 5 + z.Row.Msgsize() + 9 + msgp.BoolSize + 8
 	if z.Service == nil {
 		s += msgp.NilSize
 	} else {

@@ -116,8 +116,8 @@ func (s *Service) HasTags(tags []string) bool {
 	return true
 }
 
-// same reports whether both say the same, indexes apart.
-func (s *Service) same(o *Service) bool {
+// Same reports whether both say the same, indexes apart.
+func (s *Service) Same(o *Service) bool {
 	return s.Node == o.Node && s.Kind == o.Kind && s.ID == o.ID && s.Service == o.Service &&
 		slices.Equal(s.Tags, o.Tags) && s.Address == o.Address && slices.Equal(s.TaggedAddresses, o.TaggedAddresses) &&
 		s.Meta.Equal(o.Meta) && s.Port == o.Port && s.SocketPath == o.SocketPath && s.Weights == o.Weights &&

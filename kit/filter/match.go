@@ -136,6 +136,9 @@ func (m *match) bindLeaf(t reflect.Type) error {
 	list := !isMap && t.Kind() == reflect.Slice
 	if list {
 		t = deref(t.Elem())
+		if t.Implements(mapType) {
+			return m.invalid(len(m.path) - 1)
+		}
 	}
 	ok := false
 	switch m.op {
@@ -160,10 +163,10 @@ func (m *match) bindLeaf(t reflect.Type) error {
 		}
 		m.regexp = compiled
 		return nil
+	case t.Implements(mapType):
+		return nil
 	case isMap:
-		if t.Kind() == reflect.Map {
-			m.want = reflect.ValueOf(m.value).Convert(t.Key())
-		}
+		m.want = reflect.ValueOf(m.value).Convert(t.Key())
 		return nil
 	}
 	return m.convert(t)
@@ -220,8 +223,8 @@ func (m *match) walk(v reflect.Value, steps []step) bool {
 		switch {
 		case !v.IsValid():
 			return m.absent()
-		case s.isKey && v.Kind() == reflect.Map:
-			v = entry(v, s)
+		case s.keyAs.IsValid():
+			v = lookUp(v, s)
 		case s.isKey:
 			text, ok := v.Interface().(Map).Get(s.key)
 			if !ok {
@@ -256,8 +259,8 @@ func indirect(v reflect.Value) reflect.Value {
 	return v
 }
 
-// entry is MapIndex, without its copies for the common type.
-func entry(v reflect.Value, s step) reflect.Value {
+// lookUp is MapIndex, without its copies for the common type.
+func lookUp(v reflect.Value, s step) reflect.Value {
 	if plain, ok := v.Interface().(map[string]string); ok {
 		text, found := plain[s.key]
 		if !found {
@@ -306,12 +309,12 @@ func (m *match) contains(v reflect.Value) bool {
 	if v.Kind() == reflect.String {
 		return strings.Contains(v.String(), m.value)
 	}
+	if !m.want.IsValid() { // bindLeaf converts no value for a Map
+		_, found := v.Interface().(Map).Get(m.value)
+		return found
+	}
 	if v.Kind() == reflect.Map {
 		return v.MapIndex(m.want).IsValid()
-	}
-	if as, ok := v.Interface().(Map); ok {
-		_, found := as.Get(m.value)
-		return found
 	}
 	for i := range v.Len() {
 		if item := indirect(v.Index(i)); item.IsValid() && same(item, m.want) {

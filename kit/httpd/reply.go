@@ -51,6 +51,6 @@ type Appender interface {
 // List is a Value that is a JSON array whose elements can be chosen one by one, for ?filter= on whole fragments.
 type List interface {
 	Len() int
-	Item(i int) any                      // what a filter looks at: the type of Route.Filter
+	Item(i int) any                    // what a filter looks at: the type of Route.Filter
 	AppendItem(b []byte, i int) []byte // the element as compact JSON
 }

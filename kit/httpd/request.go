@@ -59,12 +59,19 @@ type Request struct {
 	Params Params         // the shared parameters
 	Filter *filter.Filter // ?filter= compiled against Route.Filter; nil if there is none
 
+	ctx   context.Context // of a write; nil means HTTP's
 	route *Route
 	query []param
 }
 
-// Context ends when the client goes away or the server stops.
-func (r *Request) Context() context.Context { return r.HTTP.Context() }
+// Context ends when the work is not wanted any more. For a GET that is when the client goes away or the server stops; any
+// other method goes on without its client, and when the server stops until Options.DrainTimeout has passed.
+func (r *Request) Context() context.Context {
+	if r.ctx != nil {
+		return r.ctx
+	}
+	return r.HTTP.Context()
+}
 
 // Query returns the first value of a query parameter, "" if it is absent.
 func (r *Request) Query(key string) string {

@@ -120,6 +120,9 @@ func (tx *Tx) Forget(s Subject) {
 	tx.woken = append(tx.woken, s)
 }
 
+// Lineage returns the name of the history that the index counts; "" until it has one.
+func (tx *Tx) Lineage() string { return tx.store.lineage }
+
 // SetLineage names the history that the index counts from now on.
 func (tx *Tx) SetLineage(id string) {
 	tx.lineage = &id

@@ -50,6 +50,9 @@ func (p Pairs) Get(key string) (string, bool) {
 	return "", false
 }
 
+// Len returns the number of entries.
+func (p Pairs) Len() int { return len(p) }
+
 // Contains reports whether every entry of q is also in p.
 func (p Pairs) Contains(q Pairs) bool {
 	for _, e := range q {

@@ -1,0 +1,207 @@
+// Package config turns files and command-line flags into settings. A setting is described once, by the tags of a struct
+// field in the package that obeys it; decoding, flags, documentation and the difference at a reload are derived from the
+// tags. The package itself knows only the names of Consul's keys and what becomes of those that nobody obeys yet.
+//
+//	key       dotted name in files, lower-case: "dns_config.node_ttl"
+//	flag      names on the command line, separated by commas; lists and maps (k:v) may be given several times
+//	default   text of the default; lists as a,b and maps as k:v,k:v
+//	dev       the same with -dev, where it differs
+//	reload    "yes" if a running agent takes a change over
+//	help      one line for people
+//	sockaddr  "one" or "many": may be a go-sockaddr template that gives one or several addresses
+//
+// Field types: string, bool, int, int64, uint64, float64, time.Duration, pointers to these (nil when unset), []string,
+// map[string]string, map[string]time.Duration, map[string]any (an object as written) and []room.Definition. Fields
+// without a key tag are left alone, except that structs among them are searched for settings.
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Input says where settings come from.
+type Input struct {
+	Args   []string // flags of the agent verb, without the verb
+	Files  []string // further files and directories, read after those that Args name
+	Format string   // "hcl" or "json": read every file so, whatever its name; -config-format overrides
+}
+
+// Loaded tells how the settings came about. It is immutable.
+type Loaded struct {
+	Dev      bool     // -dev was given
+	Warnings []string // one line each, in the order of the sources
+	Sources  []string // the files that were read, in order
+
+	origins map[string]string
+}
+
+// Origin tells where the value of a key comes from: "file:line", "flag -x", "-dev" or "default". Lists and maps put
+// together from several sources name them all, separated by commas.
+func (l *Loaded) Origin(key string) string {
+	if o := l.origins[key]; o != "" {
+		return o
+	}
+	return "default"
+}
+
+// Load reads all sources and fills the structs that settings point to; nils are skipped. The order is: defaults, -dev,
+// flags of lists, files, other flags, -hcl fragments; later ones win, lists concatenate, maps overlay. An error is one
+// line that names file, line, key and what to do, or flag.ErrHelp when the flags ask for help; the structs are then
+// unchanged.
+func Load(in Input, settings ...any) (*Loaded, error) {
+	s, err := newSchema(settings)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{schema: s, held: map[string]*held{}, out: &Loaded{origins: map[string]string{}}}
+	args, err := parseArgs(s, in.Args)
+	if err != nil {
+		return nil, err
+	}
+	l.out.Dev = args.dev
+	if err := l.sources(in, args); err != nil {
+		return nil, err
+	}
+	return l.out, l.finish()
+}
+
+// held is what the sources said about one setting so far.
+type held struct {
+	val     reflect.Value
+	origins []string
+}
+
+type loader struct {
+	schema *schema
+	held   map[string]*held
+	out    *Loaded
+}
+
+func (l *loader) sources(in Input, args *arguments) error {
+	if args.format == "" {
+		args.format = in.Format
+	}
+	if args.format != "" && args.format != "hcl" && args.format != "json" {
+		return fmt.Errorf("flag -config-format: expected hcl or json, got %q", args.format)
+	}
+	for _, u := range args.uses {
+		if u.list {
+			if err := l.flag(u); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range append(args.files, in.Files...) {
+		if err := l.path(path, args.format); err != nil {
+			return err
+		}
+	}
+	for _, u := range args.uses {
+		if !u.list {
+			if err := l.flag(u); err != nil {
+				return err
+			}
+		}
+	}
+	for _, fragment := range args.hcl {
+		if err := l.text(source{flag: "hcl"}, []byte(fragment), parseHCL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flag takes over one use of a flag on the command line.
+func (l *loader) flag(u use) error {
+	src := source{flag: u.name}
+	if u.ignored != "" {
+		l.warn(src, 0, u.ignored)
+		return nil
+	}
+	if u.renamed != "" {
+		l.warn(src, 0, fmt.Sprintf("The '-%s' flag is deprecated. Use the '-%s' flag instead.", u.name, u.renamed))
+	}
+	if u.setting == nil {
+		n := &node{kind: text, val: u.value}
+		return l.unowned(src, u.key, u.key, n, 0)
+	}
+	v, err := fromText(u.setting.typ, u.value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", src.at(0), err)
+	}
+	return l.hold(u.setting, v, src, 0)
+}
+
+// hold merges one contribution into what is known of the setting. Defaults are not merged: they stand aside.
+func (l *loader) hold(set *setting, v reflect.Value, src source, line int) error {
+	if set.sockaddr != "" && set.isList() {
+		expanded, err := expandList(set, v, src.at(line))
+		if err != nil {
+			return err
+		}
+		v = expanded
+	}
+	at := src.at(line)
+	h := l.held[set.key]
+	if h == nil {
+		l.held[set.key] = &held{val: v, origins: []string{at}}
+		return nil
+	}
+	h.val = merged(h.val, v)
+	if set.isList() || set.isMap() {
+		h.origins = append(h.origins, at)
+	} else {
+		h.origins = []string{at}
+	}
+	return nil
+}
+
+// finish adds defaults, expands templates and, when nothing can fail any more, fills the structs.
+func (l *loader) finish() error {
+	values := make([]reflect.Value, len(l.schema.order))
+	for i, set := range l.schema.order {
+		v, origin, err := l.value(set)
+		if err != nil {
+			return err
+		}
+		values[i] = v
+		if origin != "" {
+			l.out.origins[set.key] = origin
+		}
+	}
+	for i, set := range l.schema.order {
+		for _, f := range set.fields {
+			f.Set(values[i])
+		}
+	}
+	return nil
+}
+
+func (l *loader) value(set *setting) (v reflect.Value, origin string, err error) {
+	if h := l.held[set.key]; h != nil {
+		v, origin = h.val, strings.Join(h.origins, ", ")
+	} else {
+		t := set.def
+		if l.out.Dev && set.dev != "" {
+			t, origin = set.dev, "-dev"
+		}
+		v, err = set.defaultValue(t)
+	}
+	if err == nil && set.sockaddr != "" && v.Kind() == reflect.String {
+		v, err = expandScalar(set, v, l.where(origin))
+	}
+	return v, origin, err
+}
+
+func (l *loader) where(origin string) string {
+	if origin == "" {
+		return "default"
+	}
+	return origin
+}
+
+func (l *loader) warn(src source, line int, text string) {
+	l.out.Warnings = append(l.out.Warnings, src.at(line)+": "+text)
+}

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// source is one text of settings: a file, or a flag.
+type source struct {
+	file string
+	flag string // without dashes; set instead of file
+}
+
+// name is how the source is called where no line is known.
+func (s source) name() string {
+	if s.flag != "" {
+		return "flag -" + s.flag
+	}
+	return s.file
+}
+
+// at names a place in the source. Fragments of flags are short: their lines are not counted.
+func (s source) at(line int) string {
+	if s.flag != "" || line <= 0 {
+		return s.name()
+	}
+	return fmt.Sprintf("%s:%d", s.file, line)
+}
+
+type parser func([]byte) (*node, error)
+
+// formatOf returns the parser of a file by the forced format or the file's extension; nil if neither tells.
+func formatOf(path, format string) parser {
+	if format == "" {
+		format = filepath.Ext(path)
+	}
+	switch format {
+	case "json", ".json":
+		return parseJSON
+	case "hcl", ".hcl":
+		return parseHCL
+	}
+	return nil
+}
+
+// path reads a file, or the files of a directory in the order of their names.
+func (l *loader) path(path, format string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return cannotRead(path, err)
+	}
+	if !info.IsDir() {
+		parse := formatOf(path, format)
+		if parse == nil {
+			return fmt.Errorf("file %s has unknown extension; must be .hcl or .json, or config format must be set", path)
+		}
+		return l.file(path, parse)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return cannotRead(path, err)
+	}
+	for _, e := range entries {
+		sub := filepath.Join(path, e.Name())
+		info, err := os.Stat(sub) // follows links
+		if err != nil {
+			return cannotRead(sub, err)
+		}
+		if info.IsDir() {
+			continue
+		}
+		parse := formatOf(sub, format)
+		if parse == nil {
+			l.warn(source{file: sub}, 0, "skipped: its name ends in neither .hcl nor .json; use -config-format to read it all the same")
+			continue
+		}
+		if err := l.file(sub, parse); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cannotRead(path string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return fmt.Errorf("cannot read configuration %s: %w: check the path and its permissions", path, err)
+}
+
+func (l *loader) file(path string, parse parser) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return cannotRead(path, err)
+	}
+	l.out.Sources = append(l.out.Sources, path)
+	return l.text(source{file: path}, data, parse)
+}
+
+// text reads one source. Empty ones are skipped.
+func (l *loader) text(src source, data []byte, parse parser) error {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // editors on Windows begin files with it
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil
+	}
+	root, err := parse(data)
+	if err != nil {
+		var syn *syntaxError
+		if errors.As(err, &syn) {
+			return fmt.Errorf("%s: %w", src.at(syn.line), err)
+		}
+		return fmt.Errorf("%s: %w", src.name(), err)
+	}
+	w := &walk{loader: l, src: src, seen: map[string]bool{}, told: map[string]bool{}}
+	return w.root(root)
+}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"sort"
+	"strings"
+)
+
+// nearest returns the candidate that is few typing mistakes away from word, or "".
+func nearest(word string, candidates []string) string {
+	sort.Strings(candidates)
+	best, bestAt := "", min(3, (len(word)+1)/2)+1
+	for _, c := range candidates {
+		if d := distance(word, c); d < bestAt {
+			best, bestAt = c, d
+		}
+	}
+	return best
+}
+
+// suggestKey finds what a wrong dotted key may have meant: a key spelt alike in the same block, the same name in another
+// block, or one spelt alike as a whole.
+func suggestKey(path string, keys []string) string {
+	block, name := splitKey(path)
+	beside := map[string]bool{}
+	var elsewhere []string
+	for _, k := range keys {
+		if rest, ok := strings.CutPrefix(k, block); ok {
+			first, _, _ := strings.Cut(rest, ".")
+			beside[first] = true
+		}
+		if _, last := splitKey(k); last == name && k != path {
+			elsewhere = append(elsewhere, k)
+		}
+	}
+	if near := nearest(name, sorted(beside)); near != "" {
+		return block + near
+	}
+	if len(elsewhere) > 0 {
+		sort.Strings(elsewhere)
+		return elsewhere[0]
+	}
+	return nearest(path, keys)
+}
+
+// splitKey cuts a dotted key into its block with the dot, and its own name.
+func splitKey(path string) (block, name string) {
+	cut := strings.LastIndexByte(path, '.') + 1
+	return path[:cut], path[cut:]
+}
+
+// distance counts the insertions, deletions and replacements between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,129 @@
+package consensus
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+)
+
+// fsm feeds the Machine: it is Raft's FSM. All but the counters is used by Raft's one applying goroutine.
+type fsm struct {
+	machine Machine
+	opts    *Options
+	fail    func(error)
+	failure func() error
+	full    chan<- struct{} // told when a snapshot is due
+
+	applied  atomic.Uint64 // index of the last entry the Machine has seen
+	bytes    atomic.Int64  // of log since the last snapshot
+	commands atomic.Int64
+}
+
+// Apply implements raft.FSM.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. With it Raft also counts configuration entries as applied, so that a snapshot
+// can be cut when there is nothing else.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	out := make([]any, len(logs))
+	for i, l := range logs {
+		if l.Type == raft.LogCommand {
+			out[i] = f.apply(l)
+		}
+	}
+	return out
+}
+
+func (f *fsm) apply(l *raft.Log) any {
+	if err := f.failure(); err != nil {
+		return err
+	}
+	outs, err := f.run(l)
+	if err != nil {
+		err = fmt.Errorf("cannot apply log entry %d: %w", l.Index, err)
+		f.fail(err)
+		return err
+	}
+	f.applied.Store(l.Index)
+	bytes, commands := f.bytes.Add(int64(len(l.Data))), f.commands.Add(int64(len(outs)))
+	if commands >= f.opts.SnapshotCommands || bytes >= f.opts.SnapshotBytes && bytes >= f.machine.StateSize() {
+		select {
+		case f.full <- struct{}{}:
+		default:
+		}
+	}
+	return outs
+}
+
+func (f *fsm) run(l *raft.Log) (outs []Outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.opts.Logger.Error("a command panicked", "entry", l.Index, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	time, commands, err := decodeEntry(l.Data)
+	if err != nil {
+		return nil, err
+	}
+	outs = f.machine.Apply(Batch{Index: l.Index, Term: l.Term, Time: time, Commands: commands})
+	if len(outs) != len(commands) {
+		return nil, fmt.Errorf("%d outcomes for %d commands", len(outs), len(commands))
+	}
+	return outs, nil
+}
+
+// Snapshot implements raft.FSM.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if err := f.failure(); err != nil {
+		return nil, err
+	}
+	image, err := f.machine.Capture()
+	if err != nil {
+		return nil, err
+	}
+	return &capture{fsm: f, image: image, bytes: f.bytes.Load(), commands: f.commands.Load()}, nil
+}
+
+// Restore implements raft.FSM.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	br := bufio.NewReaderSize(r, 64<<10)
+	err := f.machine.Restore(br)
+	if err == nil {
+		_, err = io.Copy(io.Discard, br) // the checksum is judged at the end
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot restore the state from a snapshot: %w", err), r.Close())
+	}
+	f.bytes.Store(0)
+	f.commands.Store(0)
+	return r.Close()
+}
+
+// capture is a snapshot on its way to disk.
+type capture struct {
+	fsm             *fsm
+	image           Image
+	bytes, commands int64
+}
+
+// Persist implements raft.FSMSnapshot.
+func (c *capture) Persist(sink raft.SnapshotSink) error {
+	if _, err := c.image.WriteTo(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	c.fsm.bytes.Add(-c.bytes) // what came while it was written counts for the next
+	c.fsm.commands.Add(-c.commands)
+	return nil
+}
+
+// Release implements raft.FSMSnapshot.
+func (c *capture) Release() { c.image.Release() }

@@ -1,0 +1,331 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+
+	"rostra/engine/room"
+	"rostra/kit/authz"
+	"rostra/kit/fault"
+	"rostra/kit/store"
+)
+
+// Name is the Command's name in the log.
+func (c *Register) Name() string { return "catalog.register" }
+
+// Allowed asks node:write if the node's row would change, and service:write for the instance or its checks.
+func (c *Register) Allowed(r store.Reader, d authz.Decider) error {
+	if have := Nodes.Get(r, strings.ToLower(c.Row.Node)); have == nil || !c.SkipNode && !have.same(&c.Row) {
+		if err := authz.Require(d, authz.Node, authz.Write, c.Row.Node); err != nil {
+			return err
+		}
+	}
+	if c.Service != nil {
+		if err := allowedService(r, d, c.Row.Node, c.Service); err != nil {
+			return err
+		}
+	}
+	for _, k := range c.Checks {
+		if err := allowedCheck(r, d, c, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allowedService asks for the new name and for the one that now owns the ID.
+func allowedService(r store.Reader, d authz.Decider, node string, s *Service) error {
+	if err := authz.Require(d, authz.Service, authz.Write, s.Service); err != nil {
+		return err
+	}
+	if have := Services.Get(r, Key(node, strings.ToLower(s.ID))); have != nil && have.Service != s.Service {
+		return authz.Require(d, authz.Service, authz.Write, have.Service)
+	}
+	return nil
+}
+
+func allowedCheck(r store.Reader, d authz.Decider, c *Register, k *Check) error {
+	if k.ServiceID == "" {
+		return authz.Require(d, authz.Node, authz.Write, c.Row.Node)
+	}
+	if c.Service != nil && c.Service.ID == k.ServiceID {
+		return nil // asked for already
+	}
+	if s := Services.Get(r, Key(c.Row.Node, strings.ToLower(k.ServiceID))); s != nil {
+		return authz.Require(d, authz.Service, authz.Write, s.Service)
+	}
+	return nil // Run refuses it
+}
+
+// Run writes node, instance and checks, in this order.
+func (c *Register) Run(tx *store.Tx) (room.Result, error) {
+	if c.Row.Node == "" {
+		return nil, fault.New(fault.Refused, "Must provide node")
+	}
+	if err := c.putNode(tx); err != nil {
+		return nil, err
+	}
+	if c.Service != nil {
+		s := *c.serviceRow()
+		putService(tx, &s)
+	}
+	for _, k := range c.Checks {
+		if err := putCheck(tx, c.Row.Node, k); err != nil {
+			return nil, err
+		}
+	}
+	return true, nil
+}
+
+func (c *Register) serviceRow() *Service {
+	s := c.Service
+	s.Node = c.Row.Node
+	if s.ID == "" {
+		s.ID = s.Service
+	}
+	if s.Weights.Passing < 1 || s.Weights.Passing > 65535 || s.Weights.Warning < 0 || s.Weights.Warning > 65535 {
+		s.Weights = Weights{1, 1}
+	}
+	return s
+}
+
+// putNode writes the node's row under the identity rules of spec http/catalog.md: an ID is a machine, a name its label.
+func (c *Register) putNode(tx *store.Tx) error {
+	n := c.Row.copy()
+	owner := Nodes.Get(tx, strings.ToLower(n.Node))
+	if c.SkipNode && owner != nil {
+		return nil
+	}
+	if n.ID != "" {
+		for old := range Nodes.By(tx, "id", n.ID) {
+			if strings.EqualFold(old.Node, n.Node) {
+				continue
+			}
+			if owner != nil && owner.ID != n.ID && alive(tx, owner) {
+				return fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q (%s): Node name %s is reserved by node %s with name %s (%s)",
+					n.ID, n.Address, n.Node, owner.ID, owner.Node, owner.Address)
+			}
+			dropNode(tx, old)
+		}
+		if owner != nil && owner.ID != "" && owner.ID != n.ID && alive(tx, owner) {
+			return fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q: Node name %s is reserved by node %s with name %s (%s)",
+				n.ID, n.Node, owner.ID, owner.Node, owner.Address)
+		}
+	}
+	if owner != nil {
+		if owner.same(n) {
+			return nil
+		}
+		n.CreateIndex = owner.CreateIndex
+	} else {
+		n.CreateIndex = tx.Index()
+	}
+	n.ModifyIndex = tx.Index()
+	Nodes.Put(tx, n)
+	tx.Touch(nodesChanged)
+	tx.Touch(nodeSubject(n.Node))
+	touchServicesOf(tx, n.Node)
+	return nil
+}
+
+// copy returns the row's content without what hangs on it.
+func (n *Node) copy() *Node {
+	return &Node{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
+		TaggedAddresses: n.TaggedAddresses, Meta: n.Meta}
+}
+
+// alive reports whether gossip vouches for the node: its name cannot be taken.
+func alive(r store.Reader, n *Node) bool {
+	c := Checks.Get(r, Key(n.Node, SerfHealth))
+	return n.ID != "" && c != nil && c.Status != Critical
+}
+
+func putService(tx *store.Tx, in *Service) {
+	s := in.Copy()
+	have := Services.Get(tx, Key(s.Node, strings.ToLower(s.ID)))
+	s.CreateIndex = tx.Index()
+	if have != nil {
+		if have.Same(s) {
+			return
+		}
+		s.CreateIndex = have.CreateIndex
+	}
+	s.ModifyIndex = tx.Index()
+	Services.Put(tx, s)
+	tx.Touch(servicesChanged)
+	tx.Touch(nodeSubject(s.Node))
+	tx.Touch(ServiceSubject(s.Service))
+	if have == nil || (have.Service == s.Service && slices.Equal(have.Tags, s.Tags)) {
+		return
+	}
+	for c := range Checks.By(tx, "instance", Key(s.Node, strings.ToLower(s.ID))) {
+		k := c.Copy()
+		k.ServiceName, k.ServiceTags = s.Service, s.Tags
+		storeCheck(tx, k, c)
+	}
+	if !strings.EqualFold(have.Service, s.Service) {
+		left(tx, have.Service)
+	}
+}
+
+// Copy returns the instance's content without what hangs on it.
+func (s *Service) Copy() *Service {
+	return &Service{Node: s.Node, Kind: s.Kind, ID: s.ID, Service: s.Service, Tags: s.Tags, Address: s.Address,
+		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, Port: s.Port, SocketPath: s.SocketPath, Weights: s.Weights,
+		EnableTagOverride: s.EnableTagOverride}
+}
+
+// left follows the loss of one instance: the service's index rises, or, with its last instance, that of extinctions.
+func left(tx *store.Tx, service string) {
+	for range Services.By(tx, "name", strings.ToLower(service)) {
+		tx.Touch(ServiceSubject(service))
+		return
+	}
+	tx.Forget(ServiceSubject(service))
+	tx.Touch(serviceGone)
+}
+
+func putCheck(tx *store.Tx, node string, in *Check) error {
+	c := in.Copy()
+	if c.Node == "" {
+		c.Node = node
+	}
+	if !strings.EqualFold(c.Node, node) {
+		return fault.New(fault.Refused, "Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, node)
+	}
+	if c.CheckID == "" {
+		c.CheckID = c.Name
+	}
+	if c.Status == "" {
+		c.Status = Critical
+	}
+	if c.ServiceID == "" {
+		c.ServiceName, c.ServiceTags = "", nil
+	} else {
+		s := Services.Get(tx, Key(node, strings.ToLower(c.ServiceID)))
+		if s == nil {
+			return fault.New(fault.Refused, "Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		}
+		c.ServiceName, c.ServiceTags = s.Service, s.Tags
+	}
+	storeCheck(tx, c, Checks.Get(tx, Key(c.Node, c.CheckID)))
+	return nil
+}
+
+// storeCheck writes the check if it differs from the one it replaces.
+func storeCheck(tx *store.Tx, c, have *Check) {
+	c.CreateIndex = tx.Index()
+	if have != nil {
+		if have.Same(c) {
+			return
+		}
+		c.CreateIndex = have.CreateIndex
+	}
+	c.ModifyIndex = tx.Index()
+	Checks.Put(tx, c)
+	touchCheck(tx, c)
+	if have != nil && have.ServiceID != c.ServiceID {
+		touchCheck(tx, have)
+	}
+}
+
+// Copy returns the check's content without what hangs on it.
+func (c *Check) Copy() *Check {
+	return &Check{Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
+		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags, Type: c.Type,
+		Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition}
+}
+
+// touchCheck touches what shows the check: its service, or, for a node's own check, every service on the node.
+func touchCheck(tx *store.Tx, c *Check) {
+	tx.Touch(checksChanged)
+	if c.ServiceID == "" {
+		touchServicesOf(tx, c.Node)
+	} else {
+		tx.Touch(ServiceSubject(c.ServiceName))
+	}
+}
+
+func touchServicesOf(tx *store.Tx, node string) {
+	for s := range Services.Prefix(tx, Key(node, "")) {
+		tx.Touch(ServiceSubject(s.Service))
+	}
+}
+
+// Name is the Command's name in the log.
+func (c *Deregister) Name() string { return "catalog.deregister" }
+
+// Allowed asks node:write; without it, service:write of the instance concerned suffices.
+func (c *Deregister) Allowed(r store.Reader, d authz.Decider) error {
+	denied := authz.Require(d, authz.Node, authz.Write, c.Node)
+	if denied == nil {
+		return nil
+	}
+	id := c.ServiceID
+	if id == "" && c.CheckID != "" {
+		k := Checks.Get(r, Key(c.Node, c.CheckID))
+		if k == nil {
+			return fault.New(fault.Refused, "Unknown check ID '%s'", c.CheckID)
+		}
+		id = k.ServiceID
+	}
+	if id == "" {
+		return denied
+	}
+	s := Services.Get(r, Key(c.Node, strings.ToLower(id)))
+	if s == nil {
+		return fault.New(fault.Refused, "Unknown service ID '%s'", id)
+	}
+	return authz.Require(d, authz.Service, authz.Write, s.Service)
+}
+
+// Run removes the instance, the check or the node.
+func (c *Deregister) Run(tx *store.Tx) (room.Result, error) {
+	switch {
+	case c.ServiceID != "":
+		if s := Services.Get(tx, Key(c.Node, strings.ToLower(c.ServiceID))); s != nil {
+			dropService(tx, s)
+		}
+	case c.CheckID != "":
+		if k := Checks.Get(tx, Key(c.Node, c.CheckID)); k != nil {
+			dropCheck(tx, k)
+		}
+	default:
+		if n := Nodes.Get(tx, strings.ToLower(c.Node)); n != nil {
+			dropNode(tx, n)
+		}
+	}
+	return true, nil
+}
+
+func dropService(tx *store.Tx, s *Service) {
+	for k := range Checks.By(tx, "instance", Key(s.Node, strings.ToLower(s.ID))) {
+		Checks.Delete(tx, Key(k.Node, k.CheckID))
+		tx.Touch(checksChanged)
+	}
+	Services.Delete(tx, Key(s.Node, strings.ToLower(s.ID)))
+	tx.Touch(servicesChanged)
+	tx.Touch(nodeSubject(s.Node))
+	left(tx, s.Service)
+}
+
+func dropCheck(tx *store.Tx, k *Check) {
+	Checks.Delete(tx, Key(k.Node, k.CheckID))
+	touchCheck(tx, k)
+	if k.ServiceID == "" {
+		tx.Touch(servicesChanged)
+	}
+}
+
+func dropNode(tx *store.Tx, n *Node) {
+	for s := range Services.Prefix(tx, Key(n.Node, "")) {
+		dropService(tx, s)
+	}
+	for k := range Checks.Prefix(tx, Key(n.Node, "")) {
+		dropCheck(tx, k)
+	}
+	Nodes.Delete(tx, strings.ToLower(n.Node))
+	tx.Touch(nodesChanged)
+	tx.Forget(nodeSubject(n.Node))
+	tx.Touch(nodeGone)
+}

@@ -1,0 +1,92 @@
+package catalog
+
+import (
+	"encoding/json"
+
+	"rostra/kit/wire"
+)
+
+// Definition is how a check is to be run by an external monitor. The servers store and show it, and run nothing. The
+// members that are set are shown in this order.
+type Definition struct {
+	Interval                       wire.Duration       `json:",omitempty"`
+	Timeout                        wire.Duration       `json:",omitempty"`
+	DeregisterCriticalServiceAfter wire.Duration       `json:",omitempty"`
+	HTTP                           string              `json:",omitempty"`
+	TLSServerName                  string              `json:",omitempty"`
+	TLSSkipVerify                  bool                `json:",omitempty"`
+	Header                         map[string][]string `json:",omitempty"`
+	Method                         string              `json:",omitempty"`
+	Body                           string              `json:",omitempty"`
+	DisableRedirects               bool                `json:",omitempty"`
+	TCP                            string              `json:",omitempty"`
+	TCPUseTLS                      bool                `json:",omitempty"`
+	UDP                            string              `json:",omitempty"`
+	H2PING                         string              `json:",omitempty"`
+	H2PingUseTLS                   bool                `json:",omitempty"`
+	OSService                      string              `json:",omitempty"`
+	GRPC                           string              `json:",omitempty"`
+	GRPCUseTLS                     bool                `json:",omitempty"`
+	TTL                            wire.Duration       `json:"-"` // shown in nanoseconds
+	OutputMaxSize                  int                 `json:",omitempty"`
+	ScriptArgs                     []string            `json:",omitempty"`
+	DockerContainerID              string              `json:",omitempty"`
+	Shell                          string              `json:",omitempty"`
+	AliasNode                      string              `json:",omitempty"`
+	AliasService                   string              `json:",omitempty"`
+	SessionName                    string              `json:",omitempty"`
+}
+
+// UnmarshalJSON reads a definition; members it does not know are ignored, as Consul does here.
+func (d *Definition) UnmarshalJSON(b []byte) error {
+	type plain Definition
+	in := struct {
+		*plain
+		TTL wire.Duration
+	}{plain: (*plain)(d)}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	d.TTL = in.TTL
+	return nil
+}
+
+// encode returns the JSON that is stored with the check; nil for an empty definition.
+func (d *Definition) encode() []byte {
+	type plain Definition
+	b, err := json.Marshal(struct {
+		plain
+		TTL int64 `json:",omitempty"`
+	}{plain(*d), int64(d.TTL)})
+	if err != nil || string(b) == "{}" {
+		return nil
+	}
+	return b
+}
+
+// kind is the check's Type if the request names none.
+func (d *Definition) kind() string {
+	switch {
+	case d.HTTP != "":
+		return "http"
+	case d.TTL > 0:
+		return "ttl"
+	case d.TCP != "":
+		return "tcp"
+	case d.UDP != "":
+		return "udp"
+	case d.GRPC != "":
+		return "grpc"
+	case d.AliasNode != "" || d.AliasService != "":
+		return "alias"
+	case d.DockerContainerID != "":
+		return "docker"
+	case len(d.ScriptArgs) > 0:
+		return "script"
+	case d.H2PING != "":
+		return "h2ping"
+	case d.OSService != "":
+		return "os_service"
+	}
+	return ""
+}

@@ -1,0 +1,167 @@
+package catalog
+
+import (
+	"context"
+	"strings"
+
+	"rostra/engine/room"
+	"rostra/kit/fault"
+	"rostra/kit/httpd"
+)
+
+// api serves /v1/catalog/.
+type api struct{ host *room.Host }
+
+func (a api) routes() []httpd.Route {
+	read := func(path string, filter any, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
+		return httpd.Route{Method: "GET", Path: path, Serve: serve, Read: true, Effective: true, SingleTenant: true,
+			Discovery: true, Filter: filter}
+	}
+	return []httpd.Route{
+		{Method: "PUT", Path: "/v1/catalog/register", Serve: a.register, SingleTenant: true},
+		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true},
+		{Method: "GET", Path: "/v1/catalog/datacenters", Serve: a.datacenters},
+		read("/v1/catalog/nodes", NodeView{}, a.nodes),
+		read("/v1/catalog/services", InstanceView{}, a.services),
+		read("/v1/catalog/service/", InstanceView{}, a.service),
+		read("/v1/catalog/node/", ServiceView{}, a.node),
+		read("/v1/catalog/node-services/", ServiceView{}, a.nodeServices),
+	}
+}
+
+func (a api) register(r *httpd.Request) (httpd.Reply, error) {
+	var in registration
+	if err := r.Decode(&in, true); err != nil {
+		return httpd.Reply{}, err
+	}
+	c, err := in.command(a.host.Self.Datacenter)
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	return a.apply(r, c, in.Datacenter)
+}
+
+func (a api) deregister(r *httpd.Request) (httpd.Reply, error) {
+	var in deregistration
+	if err := r.Decode(&in, true); err != nil {
+		return httpd.Reply{}, err
+	}
+	if in.Node == "" {
+		return httpd.Reply{}, refuse("Must provide node")
+	}
+	return a.apply(r, &Deregister{Node: in.Node, ServiceID: in.ServiceID, CheckID: in.CheckID}, in.Datacenter)
+}
+
+func (a api) apply(r *httpd.Request, c room.Command, datacenter string) (httpd.Reply, error) {
+	o := room.Options{Token: r.Params.Token, Datacenter: datacenter}
+	if _, _, err := a.host.Door.Apply(r.Context(), c, o); err != nil {
+		return httpd.Reply{}, err
+	}
+	return httpd.Reply{Value: true}, nil
+}
+
+func (a api) datacenters(*httpd.Request) (httpd.Reply, error) {
+	return httpd.Reply{Value: []string{a.host.Self.Datacenter}}, nil
+}
+
+func (a api) nodes(r *httpd.Request) (httpd.Reply, error) {
+	return Read(r, a.host.Door, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)})
+}
+
+// Read asks the door what the request wants to know and makes a reply of the answer.
+func Read(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
+	answer, meta, err := d.Read(r.Context(), q, room.OptionsOf(r))
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	if r.Params.Cached {
+		hit := true // the door keeps asked answers current
+		meta.CacheHit = &hit
+	}
+	return answer.Reply(meta), nil
+}
+
+func (a api) services(r *httpd.Request) (httpd.Reply, error) {
+	meta := MetaWords(r.Params.NodeMeta)
+	if r.Filter == nil {
+		return Read(r, a.host.Door, ServicesQuery{Meta: meta})
+	}
+	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	var kept InstanceList
+	for i, x := range answer.Value.(InstanceList) {
+		if ok, err := r.Filter.Match(answer.Value.(InstanceList).Item(i)); err != nil {
+			return httpd.Reply{}, err
+		} else if ok {
+			kept = append(kept, x)
+		}
+	}
+	return httpd.Reply{Value: TagsOf(kept), Meta: &m}, nil
+}
+
+func (a api) service(r *httpd.Request) (httpd.Reply, error) {
+	if r.Arg == "" {
+		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
+	}
+	return Read(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
+		Meta: MetaWords(r.Params.NodeMeta)})
+}
+
+func (a api) node(r *httpd.Request) (httpd.Reply, error) {
+	ns, meta, err := a.oneNode(r)
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	return httpd.Reply{Value: ns, Meta: &meta}, nil
+}
+
+func (a api) nodeServices(r *httpd.Request) (httpd.Reply, error) {
+	ns, meta, err := a.oneNode(r)
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	return httpd.Reply{Value: ServiceList{ns}, Meta: &meta}, nil
+}
+
+// oneNode finds the node of the argument, a name or an ID, and its services that pass the filter.
+func (a api) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
+	if r.Arg == "" {
+		return nil, room.Meta{}, fault.New(fault.Invalid, "Missing node name")
+	}
+	name, err := a.nameOf(r.Context(), r)
+	if err != nil {
+		return nil, room.Meta{}, err
+	}
+	answer, meta, err := a.host.Door.Read(r.Context(), NodeQuery{Node: name}, room.OptionsOf(r))
+	if err != nil {
+		return nil, meta, err
+	}
+	ns := answer.Value.(*NodeServices)
+	if ns == nil || r.Filter == nil {
+		return ns, meta, nil
+	}
+	kept := &NodeServices{Node: ns.Node}
+	for _, s := range ns.Services {
+		if ok, err := r.Filter.Match(s.View()); err != nil {
+			return nil, meta, err
+		} else if ok {
+			kept.Services = append(kept.Services, s)
+		}
+	}
+	return kept, meta, nil
+}
+
+func (a api) nameOf(ctx context.Context, r *httpd.Request) (string, error) {
+	o := room.OptionsOf(r)
+	o.Index = 0
+	found, _, err := a.host.Door.Read(ctx, FindQuery{NameOrID: r.Arg}, o)
+	if err != nil {
+		return "", err
+	}
+	if n := found.Value.(*Node); n != nil {
+		return strings.ToLower(n.Node), nil
+	}
+	return strings.ToLower(r.Arg), nil
+}

@@ -1,0 +1,22 @@
+// Package catalog is what the servers know of nodes, the service instances on them and their checks: registered by the
+// agents' anti-entropy or from outside, read by everyone who looks for a service. Health, DNS and sessions stand on it.
+package catalog
+
+import (
+	"rostra/engine/room"
+	"rostra/kit/store"
+)
+
+// Room is the catalog feature.
+var Room = room.Room{
+	Name:   "catalog",
+	Tables: []store.AnyTable{Nodes, Services, Checks},
+	Commands: []room.CommandType{
+		{New: func() room.Command { return new(Register) }, Rules: 1},
+		{New: func() room.Command { return new(Deregister) }, Rules: 1},
+	},
+	Verbs: Verbs,
+	Open: func(h *room.Host, _ any) (*room.Part, error) {
+		return &room.Part{Routes: api{h}.routes()}, nil
+	},
+}

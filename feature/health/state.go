@@ -1,0 +1,151 @@
+package health
+
+import (
+	"slices"
+	"strings"
+
+	"rostra/engine/room"
+	"rostra/feature/catalog"
+	"rostra/kit/authz"
+	"rostra/kit/store"
+)
+
+var checksChanged = store.Subject{Kind: "checks"}
+
+// open is embedded by Queries that anybody may ask; what the caller may not see is filtered from the answer.
+type open struct{}
+
+// Allowed is always nil.
+func (open) Allowed(authz.Decider) error { return nil }
+
+// Entry is an instance with its node and all checks that count for it: the node's own, then the instance's.
+type Entry struct {
+	Node    *catalog.Node
+	Service *catalog.Service
+	Checks  []*catalog.Check
+}
+
+// Status is the aggregate over the entry's checks: the worst of them, passing if there are none.
+func (e *Entry) Status() string {
+	worst := catalog.Passing
+	for _, c := range e.Checks {
+		switch {
+		case c.Status == catalog.Critical:
+			return catalog.Critical
+		case c.Status != catalog.Passing:
+			worst = catalog.Warning
+		}
+	}
+	return worst
+}
+
+// passing reports whether every check is passing.
+func (e *Entry) passing() bool {
+	return !slices.ContainsFunc(e.Checks, func(c *catalog.Check) bool { return c.Status != catalog.Passing })
+}
+
+// ServiceQuery asks for the instances of a service with their checks, by node and ID. Its Value is an EntryList.
+type ServiceQuery struct {
+	open
+	Service string // lower-case
+	Tags    catalog.Words
+	Meta    catalog.Words
+	Passing bool // only those whose every check is passing
+}
+
+// Subjects is the service's.
+func (q ServiceQuery) Subjects() []store.Subject {
+	return []store.Subject{catalog.ServiceSubject(q.Service)}
+}
+
+// Run joins instances, nodes and checks. A node's own checks are gathered once for all its instances.
+func (q ServiceQuery) Run(r store.Reader) room.Answer {
+	list := EntryList{}
+	var node string
+	var own []*catalog.Check
+	for _, x := range catalog.InstancesOf(r, q.Service, q.Tags, q.Meta) {
+		if x.Node.Node != node {
+			node, own = x.Node.Node, slices.Collect(catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, "")))
+		}
+		e := &Entry{Node: x.Node, Service: x.Service, Checks: slices.Clip(own)}
+		for c := range catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, strings.ToLower(x.Service.ID))) {
+			e.Checks = append(e.Checks, c)
+		}
+		if !q.Passing || e.passing() {
+			list = append(list, e)
+		}
+	}
+	return room.Answer{Value: list, Index: catalog.ServiceIndex(r, q.Service, true)}
+}
+
+// NodeChecksQuery asks for all checks of a node. Its Value is a CheckList, as that of the two below.
+type NodeChecksQuery struct {
+	open
+	Node string // lower-case
+}
+
+// Subjects is the table of checks.
+func (q NodeChecksQuery) Subjects() []store.Subject { return []store.Subject{checksChanged} }
+
+// Run lists them by ID.
+func (q NodeChecksQuery) Run(r store.Reader) room.Answer {
+	list := CheckList{}
+	for c := range catalog.Checks.Prefix(r, catalog.Key(q.Node, "")) {
+		list = append(list, c)
+	}
+	return room.Answer{Value: list, Index: r.Touched(checksChanged)}
+}
+
+// ServiceChecksQuery asks for the checks bound to the instances of a service, on nodes with the meta.
+type ServiceChecksQuery struct {
+	open
+	Service string // lower-case
+	Meta    catalog.Words
+}
+
+// Subjects is the table of checks.
+func (q ServiceChecksQuery) Subjects() []store.Subject { return []store.Subject{checksChanged} }
+
+// Run lists them by node and ID.
+func (q ServiceChecksQuery) Run(r store.Reader) room.Answer {
+	list := CheckList{}
+	for c := range catalog.Checks.By(r, "service", q.Service) {
+		if onNodeWith(r, c, q.Meta) {
+			list = append(list, c)
+		}
+	}
+	return room.Answer{Value: list, Index: r.Touched(checksChanged)}
+}
+
+// StateQuery asks for the checks in a state, "any" for all, on nodes with the meta.
+type StateQuery struct {
+	open
+	State string
+	Meta  catalog.Words
+}
+
+// Subjects is the table of checks.
+func (q StateQuery) Subjects() []store.Subject { return []store.Subject{checksChanged} }
+
+// Run lists them by node and ID.
+func (q StateQuery) Run(r store.Reader) room.Answer {
+	list := CheckList{}
+	rows := catalog.Checks.By(r, "status", q.State)
+	if q.State == "any" {
+		rows = catalog.Checks.All(r)
+	}
+	for c := range rows {
+		if onNodeWith(r, c, q.Meta) {
+			list = append(list, c)
+		}
+	}
+	return room.Answer{Value: list, Index: r.Touched(checksChanged)}
+}
+
+func onNodeWith(r store.Reader, c *catalog.Check, meta catalog.Words) bool {
+	if meta == "" {
+		return true
+	}
+	n := catalog.Nodes.Get(r, strings.ToLower(c.Node))
+	return n != nil && n.Meta.Contains(meta.Meta())
+}

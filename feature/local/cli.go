@@ -1,0 +1,373 @@
+package local
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/hcl"
+
+	"rostra/kit/cli"
+)
+
+// Verbs returns the commands that register services with the agent asked.
+func Verbs() []cli.Verb {
+	return []cli.Verb{
+		{Path: "services", Summary: "Registers and removes services of the agent", Help: `
+Registers services with the agent asked, or removes them:
+
+    $ {name} services register web.json
+    $ {name} services deregister -id=web`},
+		{Path: "services register", Summary: "Registers services", Usage: "[options] [FILE...]", Flags: verbRegister, Help: `
+Registers the services of configuration files (HCL or JSON, with "service" or
+"services"), or the one that the flags describe. The agent keeps it over a
+restart. Checks can only come from files.
+
+    $ {name} services register web.json
+    $ {name} services register -name=web -port=80 -tag=v2`},
+		{Path: "services deregister", Summary: "Removes services", Usage: "[options] [FILE...]", Flags: verbDeregister, Help: `
+Removes the service with the given ID, or those of configuration files. Services
+that were defined in the agent's own files come back with its next start.
+
+    $ {name} services deregister -id=web`},
+	}
+}
+
+// stanza is a service on its way to the agent, its members named as the HTTP API names them.
+type stanza map[string]any
+
+// stanzaFlags are the flags that describe a service.
+type stanzaFlags struct {
+	id, name, address, socket, kind string
+	port                            int
+	tags                            cli.List
+	meta, tagged                    cli.Pairs
+}
+
+func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
+	client := cli.ClientFlags(set)
+	f := new(stanzaFlags)
+	set.StringVar(&f.id, "id", "", "`ID` of the service; its name by default.")
+	set.StringVar(&f.name, "name", "", "`Name` of the service.")
+	set.StringVar(&f.address, "address", "", "`IP or host` of the service without port; the agent's by default.")
+	set.IntVar(&f.port, "port", 0, "`Port` of the service.")
+	set.StringVar(&f.socket, "socket", "", "`Path` of the Unix socket of the service, instead of address and port.")
+	set.StringVar(&f.kind, "kind", "", "`Kind` of the service.")
+	set.Var(&f.meta, "meta", "Metadata `key=value`; may be repeated.")
+	set.Var(&f.tags, "tag", "`Tag` of the service; may be repeated.")
+	set.Var(&f.tagged, "tagged-address", "Further address `name=address:port`; may be repeated.")
+	return func(c *cli.Call) int {
+		stanzas, err := f.stanzas(c.Args)
+		if err != nil {
+			return c.Fail("Error: %s", err)
+		}
+		agent, err := client.Open(c)
+		if err != nil {
+			return c.Fail("Error connecting to Consul agent: %s", err)
+		}
+		for _, s := range stanzas {
+			// The token of a service in a file is the one the agent uses for it: the API takes it from the request.
+			options := new(api.WriteOptions)
+			options.Token, _ = s["Token"].(string)
+			if _, err := agent.Raw().Write("/v1/agent/service/register", s, nil, options); err != nil {
+				return c.Fail("Error registering service %q: %s", s["Name"], err)
+			}
+			c.Say("Registered service: %s", s["Name"])
+		}
+		return 0
+	}
+}
+
+// stanzas returns the services of the files, or the one of the flags if there are no files.
+func (f *stanzaFlags) stanzas(paths []string) ([]stanza, error) {
+	s := stanza{}
+	put := func(key string, value any, set bool) {
+		if set {
+			s[key] = value
+		}
+	}
+	put("ID", f.id, f.id != "")
+	put("Name", f.name, f.name != "")
+	put("Address", f.address, f.address != "")
+	put("Port", f.port, f.port != 0)
+	put("SocketPath", f.socket, f.socket != "")
+	put("Kind", f.kind, f.kind != "")
+	put("Tags", f.tags, len(f.tags) > 0)
+	put("Meta", f.meta, len(f.meta) > 0)
+	switch {
+	case len(paths) > 0 && len(s)+len(f.tagged) > 0:
+		return nil, fmt.Errorf("give either files or flags that describe the service, not both")
+	case len(paths) > 0:
+		return readStanzas(paths)
+	case f.name == "":
+		return nil, fmt.Errorf("give a file, or at least -name")
+	}
+	if err := bareHost(f.address); err != nil {
+		return nil, err
+	}
+	tagged := map[string]api.ServiceAddress{}
+	for name, text := range f.tagged {
+		address, err := taggedAddress(text)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read -tagged-address %s: %w", name, err)
+		}
+		tagged[name] = address
+	}
+	put("TaggedAddresses", tagged, len(tagged) > 0)
+	return []stanza{s}, nil
+}
+
+// bareHost refuses an address that carries a port.
+func bareHost(address string) error {
+	if _, err := netip.ParseAddr(address); err == nil || !strings.Contains(address, ":") {
+		return nil
+	}
+	return fmt.Errorf("-address must be an IP address or a host name without port, not %q", address)
+}
+
+// taggedAddress reads "address:port", or an address alone.
+func taggedAddress(text string) (api.ServiceAddress, error) {
+	if _, err := netip.ParseAddr(text); err == nil || !strings.Contains(text, ":") {
+		return api.ServiceAddress{Address: text}, nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return api.ServiceAddress{}, err
+	}
+	number, err := net.LookupPort("tcp", port)
+	return api.ServiceAddress{Address: host, Port: number}, err
+}
+
+func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
+	client := cli.ClientFlags(set)
+	id := set.String("id", "", "`ID` of the service.")
+	return func(c *cli.Call) int {
+		ids := []string{*id}
+		switch {
+		case *id != "" && len(c.Args) > 0:
+			return c.Fail("Error: give either files or -id, not both")
+		case *id == "" && len(c.Args) == 0:
+			return c.Fail("Error: give a file or -id")
+		case *id == "":
+			stanzas, err := readStanzas(c.Args)
+			if err != nil {
+				return c.Fail("Error: %s", err)
+			}
+			ids = ids[:0]
+			for _, s := range stanzas {
+				given, _ := s["ID"].(string)
+				name, _ := s["Name"].(string)
+				ids = append(ids, cmp.Or(given, name))
+			}
+		}
+		agent, err := client.Open(c)
+		if err != nil {
+			return c.Fail("Error connecting to Consul agent: %s", err)
+		}
+		for _, id := range ids {
+			if err := agent.Agent().ServiceDeregister(id); err != nil {
+				return c.Fail("Error deregistering service %q: %s", id, err)
+			}
+			c.Say("Deregistered service: %s", id)
+		}
+		return 0
+	}
+}
+
+// readStanzas returns the services of configuration files. Other settings in them are none of its business.
+func readStanzas(paths []string) ([]stanza, error) {
+	var all []stanza
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read service file: %w", err)
+		}
+		found, err := parseStanzas(b, filepath.Ext(path))
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", path, err)
+		}
+		all = append(all, found...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no service in %s", strings.Join(paths, ", "))
+	}
+	return all, nil
+}
+
+// parseStanzas returns the services of one file's content; ext is the file's extension, which says its format.
+func parseStanzas(b []byte, ext string) ([]stanza, error) {
+	file := map[string]any{}
+	var err error
+	switch ext {
+	case ".json":
+		decoder := json.NewDecoder(bytes.NewReader(b))
+		decoder.UseNumber()
+		err = decoder.Decode(&file)
+	case ".hcl":
+		err = hcl.Unmarshal(b, &file)
+	default:
+		err = fmt.Errorf("file has unknown extension; must be .hcl or .json")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []stanza
+	for _, key := range []string{"service", "services"} {
+		value, ok := file[key]
+		if !ok {
+			continue
+		}
+		shape := stanzaShape
+		if key == "services" {
+			shape = listOf(stanzaShape)
+		}
+		shaped, err := shape(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		list, ok := shaped.([]any)
+		if !ok {
+			list = []any{shaped}
+		}
+		for _, s := range list {
+			s, _ := s.(map[string]any)
+			if name, _ := s["Name"].(string); name == "" {
+				return nil, fmt.Errorf("%s: name is missing", key)
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// A valueShape turns a value as HCL or JSON decodes it into what the HTTP API takes. HCL gives every block as a list
+// of maps, so that only the place where it stands tells an object from a list of one.
+type valueShape func(any) (any, error)
+
+var weightsShape = objectOf("Passing Warning", nil, nil)
+
+var checkShape = objectOf("CheckID Name Notes Status ServiceID Token ScriptArgs Script Shell DockerContainerID HTTP "+
+	"Method Header Body DisableRedirects TCP TCPUseTLS UDP GRPC GRPCUseTLS H2PING H2PingUseTLS OSService AliasService "+
+	"AliasNode TTL Interval Timeout TLSServerName TLSSkipVerify OutputMaxSize SuccessBeforePassing "+
+	"FailuresBeforeWarning FailuresBeforeCritical DeregisterCriticalServiceAfter",
+	map[string]string{"id": "CheckID", "args": "ScriptArgs"},
+	map[string]valueShape{"Header": singleMap})
+
+var stanzaShape = objectOf("ID Name Tags Address Port SocketPath TaggedAddresses Meta Token EnableTagOverride Weights "+
+	"Check Checks Kind Proxy Connect Locality",
+	nil,
+	map[string]valueShape{
+		"TaggedAddresses": mapOf(objectOf("Address Port", nil, nil)),
+		"Meta":            singleMap, "Weights": weightsShape,
+		"Check": checkShape, "Checks": listOf(checkShape),
+		"Proxy": unfold, "Connect": unfold, "Locality": unfold,
+	})
+
+// objectOf is the shape of an object with these members, which files may write in any case and with underscores.
+func objectOf(names string, aliases map[string]string, shapes map[string]valueShape) valueShape {
+	known := map[string]string{}
+	for name := range strings.FieldsSeq(names) {
+		known[strings.ToLower(name)] = name
+	}
+	return func(v any) (any, error) {
+		object, err := asMap(v)
+		if err != nil {
+			return nil, err
+		}
+		shaped := map[string]any{}
+		for key, value := range object {
+			folded := strings.ToLower(strings.ReplaceAll(key, "_", ""))
+			name := cmp.Or(aliases[folded], known[folded])
+			if name == "" {
+				return nil, fmt.Errorf("invalid config key %s", key)
+			}
+			if shape := shapes[name]; shape != nil {
+				if value, err = shape(value); err != nil {
+					return nil, fmt.Errorf("%s: %w", key, err)
+				}
+			}
+			shaped[name] = value
+		}
+		return shaped, nil
+	}
+}
+
+// listOf is the shape of a list, for which a single element may stand.
+func listOf(shape valueShape) valueShape {
+	return func(v any) (any, error) {
+		list := []any{}
+		switch v := v.(type) {
+		case []any:
+			list = v
+		case []map[string]any:
+			for _, m := range v {
+				list = append(list, m)
+			}
+		default:
+			list = append(list, v)
+		}
+		shaped := make([]any, len(list))
+		for i, element := range list {
+			var err error
+			if shaped[i], err = shape(element); err != nil {
+				return nil, err
+			}
+		}
+		return shaped, nil
+	}
+}
+
+// mapOf is the shape of a map whose keys are names of the user's.
+func mapOf(shape valueShape) valueShape {
+	return func(v any) (any, error) {
+		object, err := asMap(v)
+		if err != nil {
+			return nil, err
+		}
+		shaped := map[string]any{}
+		for key, value := range object {
+			if shaped[key], err = shape(value); err != nil {
+				return nil, fmt.Errorf("%s: %w", key, err)
+			}
+		}
+		return shaped, nil
+	}
+}
+
+// singleMap is the shape of a map whose values stay as they are.
+func singleMap(v any) (any, error) { return asMap(v) }
+
+// unfold turns every list of one map, at any depth, into that map.
+func unfold(v any) (any, error) {
+	if list, ok := v.([]map[string]any); ok && len(list) == 1 {
+		v = list[0]
+	}
+	if object, ok := v.(map[string]any); ok {
+		return mapOf(unfold)(object)
+	}
+	return v, nil
+}
+
+// asMap returns the one map that v is; null is an empty one.
+func asMap(v any) (map[string]any, error) {
+	switch v := v.(type) {
+	case nil:
+		return map[string]any{}, nil
+	case map[string]any:
+		return v, nil
+	case []map[string]any:
+		if len(v) == 1 {
+			return v[0], nil
+		}
+		return nil, fmt.Errorf("expected a map, got 'slice'")
+	}
+	return nil, fmt.Errorf("expected a map, got '%T'", v)
+}

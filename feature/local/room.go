@@ -1,0 +1,92 @@
+// Package local is what this agent itself runs: the services and checks that configuration files and the HTTP API
+// register here, their check runners, maintenance modes, the files that keep them over a restart, and the anti-entropy
+// that makes the catalog agree with them.
+package local
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rostra/engine/room"
+)
+
+// Settings are the agent's settings for what runs on it.
+type Settings struct {
+	Services           []room.Definition `key:"services" reload:"yes" help:"services of this agent"`
+	Checks             []room.Definition `key:"checks" reload:"yes" help:"checks of this agent"`
+	EnableScripts      *bool             `key:"enable_script_checks" flag:"enable-script-checks" help:"allow script checks, also from the HTTP API"`
+	EnableLocalScripts *bool             `key:"enable_local_script_checks" flag:"enable-local-script-checks" help:"allow script checks from configuration files"`
+	UpdateInterval     time.Duration     `key:"check_update_interval" default:"5m" help:"how long an unchanged status may keep a new output from the catalog"`
+	OutputMaxSize      int               `key:"check_output_max_size" flag:"check_output_max_size" default:"4096" help:"bytes of a check's output that are kept"`
+	DiscardOutput      bool              `key:"discard_check_output" reload:"yes" help:"keep no output of checks"`
+}
+
+// Room is the local feature.
+var Room = room.Room{
+	Name:     "local",
+	Settings: func() any { return &Settings{UpdateInterval: 5 * time.Minute, OutputMaxSize: 4096} },
+	Verbs:    Verbs,
+	Open:     open,
+}
+
+func open(h *room.Host, settings any) (*room.Part, error) {
+	s := settings.(*Settings)
+	if s.OutputMaxSize < 1 {
+		return nil, fmt.Errorf("check_output_max_size must be positive, not %d", s.OutputMaxSize)
+	}
+	k := newKeeper(h, s)
+	var err error
+	if k.files, err = newFiles(h.Disk, h.Dir); err != nil {
+		return nil, err
+	}
+	d, err := k.read(s.all())
+	if err != nil {
+		return nil, err
+	}
+	if err := k.load(d); err != nil {
+		k.crew.close()
+		return nil, err
+	}
+	return &room.Part{
+		Routes: api{k}.routes(),
+		Run: func(ctx context.Context) error {
+			defer k.crew.close()
+			return k.run(ctx)
+		},
+		Reload: func(settings any) error {
+			next := settings.(*Settings)
+			if err := k.reload(next.all()); err != nil {
+				return err
+			}
+			k.mu.Lock()
+			k.settings.DiscardOutput = next.DiscardOutput
+			k.mu.Unlock()
+			return nil
+		},
+		Stats: k.stats,
+	}, nil
+}
+
+func (s *Settings) all() []room.Definition {
+	return append(append([]room.Definition(nil), s.Services...), s.Checks...)
+}
+
+// stats is the section "agent" of info.
+func (k *keeper) stats() map[string]map[string]string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ttls, monitors := 0, 0
+	for _, c := range k.checks {
+		switch {
+		case c.input == nil:
+		case c.input.TTL > 0:
+			ttls++
+		case len(c.input.Args) > 0 || c.input.Script != "":
+			monitors++
+		}
+	}
+	n := func(i int) string { return fmt.Sprint(i) }
+	return map[string]map[string]string{"agent": {"check_monitors": n(monitors), "check_ttls": n(ttls),
+		"checks": n(len(k.checks)), "services": n(len(k.services))}}
+}

@@ -1,0 +1,216 @@
+// Package cli is the command-line kit: a tree of verbs ("kv get") given as plain data, parsed with the standard flag
+// package, with help, suggestions, the connection flags that every verb talking HTTP shares, and the two table layouts
+// of Consul's tools. Features list their verbs in cli.go; the program's main hands them all to Main.
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+)
+
+// Verb is one command, or, when Flags is nil, the description of a group of commands.
+type Verb struct {
+	// Path is the words that call it: "kv get".
+	Path string
+	// Summary is the line that lists show.
+	Summary string
+	// Usage is what follows the path in the first line of help: "[options] KEY [DATA]".
+	Usage string
+	// Help is the text under that line. "{name}" stands for the program's name as it was called.
+	Help string
+	// Flags declares the verb's flags and returns what runs, with its exit code, once they are parsed. It is called
+	// once per run and also to print help, so it must do nothing else.
+	Flags func(*flag.FlagSet) func(*Call) int
+}
+
+// Call is one run of a verb: what it was given and where it writes. It is used by one goroutine.
+type Call struct {
+	// Name is the program's name as it was called: rostra or consul.
+	Name string
+	// Args is what is left after the flags.
+	Args []string
+	// In is standard input.
+	In io.Reader
+	// Out takes results, Err errors and warnings. Both may be written from several goroutines if the program's may.
+	Out, Err io.Writer
+	// Env looks up an environment variable; "" if unset.
+	Env func(string) string
+}
+
+// Fail prints one line on Err and returns 1, the exit code of an error.
+func (c *Call) Fail(format string, args ...any) int {
+	fmt.Fprintf(c.Err, format+"\n", args...)
+	return 1
+}
+
+// Say prints one line on Out.
+func (c *Call) Say(format string, args ...any) {
+	fmt.Fprintf(c.Out, format+"\n", args...)
+}
+
+// TooMany says whether more than max arguments were given, and then complains on Err. A flag among them gets the hint
+// that parsing stops at the first argument, which is how most people get here.
+func (c *Call) TooMany(max int) bool {
+	if len(c.Args) <= max {
+		return false
+	}
+	c.Fail("Too many arguments (expected %d, got %d)", max, len(c.Args))
+	for _, a := range c.Args {
+		if len(a) > 1 && a[0] == '-' {
+			c.Fail("Flags must come before the arguments: %s", a)
+			break
+		}
+	}
+	return true
+}
+
+// Data returns the bytes an argument stands for: @path is that file, a lone - is standard input to its end, anything
+// else is itself. Nothing is trimmed.
+func (c *Call) Data(arg string) ([]byte, error) {
+	switch {
+	case arg == "-":
+		b, err := io.ReadAll(c.In)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read stdin: %w", err)
+		}
+		return b, nil
+	case strings.HasPrefix(arg, "@"):
+		b, err := os.ReadFile(arg[1:])
+		if err != nil {
+			return nil, fmt.Errorf("cannot read data: %w", err)
+		}
+		return b, nil
+	}
+	return []byte(arg), nil
+}
+
+// Exit codes that shells and scripts know.
+const (
+	exitError   = 1
+	exitUnknown = 127
+)
+
+// Main finds the verb that args name, parses its flags and runs it. name is the program's name as it was called, args
+// is without it. The answer is the exit code of the process.
+func Main(name string, verbs []Verb, args []string, in io.Reader, out, errw io.Writer, env func(string) string) int {
+	checked := &checkedWriter{w: out}
+	t := &tree{name: name, verbs: verbs}
+	call := &Call{Name: name, In: in, Out: checked, Err: errw, Env: env}
+	code := t.run(call, args)
+	if err := checked.failed(); err != nil && code == 0 {
+		return call.Fail("cannot write the result: %v", err)
+	}
+	return code
+}
+
+// run is Main without the watch over the output.
+func (t *tree) run(call *Call, args []string) int {
+	if len(args) > 0 && isFlag(args[0], "v", "version") {
+		args = append([]string{"version"}, args[1:]...)
+	}
+	args, help := cutHelp(args)
+	if len(args) > 0 && args[0] == "help" {
+		args, help = args[1:], true
+	}
+	words, rest := t.match(args)
+	path := strings.Join(words, " ")
+	verb := t.verb(path)
+	switch {
+	case path == "":
+		return t.top(call, rest, help)
+	case verb == nil || verb.Flags == nil:
+		if help && len(rest) == 0 {
+			fmt.Fprint(call.Out, t.group(path))
+			return 0
+		}
+		fmt.Fprint(call.Err, t.group(path))
+		t.unknown(call, words, rest)
+		return exitError
+	case help:
+		fmt.Fprint(call.Out, t.help(verb))
+		return 0
+	}
+	return t.start(call, verb, rest)
+}
+
+// top answers a command line that names no verb: help, with the exit code of an unknown command unless it was asked for.
+func (t *tree) top(call *Call, rest []string, help bool) int {
+	if help && len(rest) == 0 {
+		fmt.Fprint(call.Out, t.usage())
+		return 0
+	}
+	// Flags before the verb are a mistake of order, not an unknown command.
+	for i, a := range rest {
+		if strings.HasPrefix(a, "-") {
+			continue
+		}
+		if words, _ := t.match(rest[i:]); i > 0 && len(words) > 0 {
+			return call.Fail("Flags must come after the command: %s %s %s", t.name, strings.Join(words, " "), rest[0])
+		}
+		break
+	}
+	fmt.Fprint(call.Err, t.usage())
+	t.unknown(call, nil, rest)
+	return exitUnknown
+}
+
+// start parses the flags of a verb and runs it.
+func (t *tree) start(call *Call, verb *Verb, args []string) int {
+	set, run := declare(verb)
+	err := set.Parse(readDashes(set, args))
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(call.Out, t.help(verb))
+		return 0
+	}
+	if err != nil {
+		call.Fail("%v", err)
+		if typed, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+			if near := nearest(typed, flagNames(set)); near != "" {
+				call.Fail("Did you mean -%s?", near)
+			}
+		}
+		call.Fail("\n%s", strings.TrimSuffix(t.help(verb), "\n"))
+		return exitError
+	}
+	call.Args = set.Args()
+	return run(call)
+}
+
+// declare returns the flag set of a verb and what it runs.
+func declare(verb *Verb) (*flag.FlagSet, func(*Call) int) {
+	set := flag.NewFlagSet(verb.Path, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	return set, verb.Flags(set)
+}
+
+// checkedWriter remembers the first error, so that a full disk behind a redirection is not taken for success.
+type checkedWriter struct {
+	w io.Writer
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		c.mu.Lock()
+		if c.err == nil {
+			c.err = err
+		}
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+func (c *checkedWriter) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}

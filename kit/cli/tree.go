@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+)
+
+// tree is the verbs of a program, looked up by their words.
+type tree struct {
+	name  string
+	verbs []Verb
+}
+
+// verb returns the verb or group description of that path; nil if there is none.
+func (t *tree) verb(path string) *Verb {
+	for i := range t.verbs {
+		if t.verbs[i].Path == path {
+			return &t.verbs[i]
+		}
+	}
+	return nil
+}
+
+// match returns the leading words of args that name a verb or a group, and what follows them.
+func (t *tree) match(args []string) (words, rest []string) {
+	for n := range args {
+		if !slices.Contains(t.below(strings.Join(args[:n], " ")), args[n]) {
+			return args[:n], args[n:]
+		}
+	}
+	return args, nil
+}
+
+// below returns the words that may follow a path, sorted; "" is the top.
+func (t *tree) below(path string) []string {
+	var words []string
+	for _, v := range t.verbs {
+		rest := v.Path
+		if path != "" {
+			var ok bool
+			if rest, ok = strings.CutPrefix(v.Path, path+" "); !ok {
+				continue
+			}
+		}
+		word, _, _ := strings.Cut(rest, " ")
+		words = append(words, word)
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// unknown says on Err which word was not understood, and what was probably meant. It prints nothing for no word.
+func (t *tree) unknown(call *Call, words, rest []string) {
+	if len(rest) == 0 {
+		return
+	}
+	if strings.HasPrefix(rest[0], "-") {
+		call.Fail("\nUnknown flag: %s", rest[0])
+		return
+	}
+	path := strings.Join(words, " ")
+	call.Fail("\nUnknown command: %s", strings.Join(append(slices.Clone(words), rest[0]), " "))
+	meant := nearest(rest[0], t.below(path))
+	if meant != "" {
+		meant = strings.TrimSpace(path + " " + meant)
+	} else {
+		meant = t.endingIn(rest[0])
+	}
+	if meant != "" {
+		call.Fail("Did you mean \"%s %s\"?", t.name, meant)
+	}
+}
+
+// endingIn returns the path of a verb whose last word is the given one: "get" finds "kv get".
+func (t *tree) endingIn(word string) string {
+	for _, v := range t.verbs {
+		if strings.HasSuffix(v.Path, " "+word) {
+			return v.Path
+		}
+	}
+	return ""
+}
+
+// nearest returns the candidate that a typing mistake most likely meant; "" if none is near.
+func nearest(typed string, candidates []string) string {
+	best, bestCost := "", 1+max(1, min(len(typed)/3, 3))
+	for _, c := range candidates {
+		if cost := distance(typed, c); cost < bestCost {
+			best, bestCost = c, cost
+		}
+	}
+	return best
+}
+
+// distance counts the single edits, including the swap of two neighbours, that turn a into b.
+func distance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}

@@ -1,0 +1,76 @@
+package disk
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// OS returns the machine's own disk.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (osFS) Remove(name string) error { return os.Remove(name) }
+
+func (osFS) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (o osFS) MkdirAll(dir string, perm os.FileMode) error {
+	err := os.Mkdir(dir, perm)
+	if errors.Is(err, os.ErrExist) {
+		info, statErr := os.Stat(dir)
+		if statErr == nil && info.IsDir() {
+			return nil
+		}
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if errors.Is(err, os.ErrNotExist) && parent != dir {
+		if err := o.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, perm)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return o.SyncDir(parent)
+}
+
+func (osFS) SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

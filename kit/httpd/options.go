@@ -1,0 +1,77 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Options are the settings of a Server. The zero value of each field is usable and means what its comment says.
+type Options struct {
+	Logger *slog.Logger // nil: silent
+
+	DefaultPolicy      string            // sent as X-Consul-Default-ACL-Policy; "" is "allow"
+	ResponseHeaders    map[string]string // http_config.response_headers, added to every response but 307s and unprintable paths
+	TranslateAddresses bool              // sends X-Consul-Translate-Addresses: true under /v1/
+	AlwaysPretty       bool              // indent all JSON, as agents in -dev mode do
+
+	DisableUnprintableFilter bool           // disable_http_unprintable_char_filter
+	BlockEndpoints           []string       // http_config.block_endpoints: path prefixes answered with 403
+	AllowWriteFrom           []netip.Prefix // http_config.allow_write_http_from; empty: everyone; unix sockets always may
+
+	MaxConnsPerClient int           // limits.http_max_conns_per_client; 0: no limit. Unix sockets are not limited
+	MaxHeaderBytes    int           // http_config.max_header_bytes; 0: Go's 1 MiB
+	HandshakeTimeout  time.Duration // limits.https_handshake_timeout; 0: 5 s
+	DrainTimeout      time.Duration // how long Serve waits for requests under way when it ends; 0: 3 s
+
+	DefaultQueryTime  time.Duration // ?wait when absent; 0: 300 s
+	MaxQueryTime      time.Duration // cap of ?wait; 0: 600 s
+	DiscoveryMaxStale time.Duration // discovery_max_stale, for Routes with Discovery; 0: off
+	NoCache           bool          // http_config.use_cache=false: ?cached is ignored
+
+	// DefaultToken gives the agent's own token for requests without one. nil: they are anonymous.
+	DefaultToken func() string
+
+	// Extra are handlers for paths outside the route table, like "/debug/pprof/" and "/ui/" (prefixes, as they end in
+	// "/") or "/", which is only the root itself. They see the request unchanged.
+	Extra map[string]http.Handler
+
+	// OnRequest is called after each answer with the Path of the Route ("" for none). nil: nobody wants to know.
+	OnRequest func(method, path string, status int, took time.Duration)
+	// OnRefused is called for each connection refused because of MaxConnsPerClient. nil: nobody wants to know.
+	OnRefused func()
+}
+
+func (o *Options) fill() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.DefaultPolicy == "" {
+		o.DefaultPolicy = "allow"
+	}
+	for _, d := range [...]struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&o.HandshakeTimeout, 5 * time.Second},
+		{&o.DrainTimeout, 3 * time.Second},
+		{&o.DefaultQueryTime, 300 * time.Second},
+		{&o.MaxQueryTime, 600 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+}
+
+// seldom lets a warning through at most once a minute: clients cause it, so they must not be able to fill the log.
+type seldom struct{ next atomic.Int64 }
+
+func (s *seldom) warn(log *slog.Logger, message string, args ...any) {
+	now, next := time.Now().Unix(), s.next.Load()
+	if now >= next && s.next.CompareAndSwap(next, now+60) {
+		log.Warn(message, args...)
+	}
+}
