@@ -125,7 +125,7 @@ func (l *loader) flag(u use) error {
 	}
 	if u.setting == nil {
 		n := &node{kind: text, val: u.value}
-		return l.unowned(src, u.key, u.key, n, 0)
+		return l.fate(src, u.key, u.key, lookup(u.key), n, 0)
 	}
 	v, err := fromText(u.setting.typ, u.value)
 	if err != nil {

@@ -3,7 +3,10 @@ package config
 import (
 	"flag"
 	"fmt"
+	"reflect"
 	"strings"
+
+	"rostra/kit/fault"
 )
 
 // arguments is a parsed command line of the agent.
@@ -65,7 +68,7 @@ func parseArgs(s *schema, args []string) (*arguments, error) {
 		}
 	}
 	if len(args) > 0 {
-		return nil, fmt.Errorf("Unexpected extra arguments: %v", args) //nolint:staticcheck // Consul's text
+		return nil, fault.New(fault.Invalid, "Unexpected extra arguments: %v", args)
 	}
 	return a, nil
 }
@@ -134,7 +137,7 @@ func (a *arguments) take(f knownFlag, value string) error {
 	if f.own {
 		switch f.name {
 		case "dev":
-			n, err := fromText(boolType, value)
+			n, err := fromText(reflect.TypeFor[bool](), value)
 			if err != nil {
 				return fmt.Errorf("flag -dev: %w", err)
 			}
@@ -166,7 +169,7 @@ func unknownFlag(s *schema, name string) error {
 			names = append(names, known)
 		}
 	}
-	if near := nearest(name, names); near != "" {
+	if near := nearest(name, names, mistakes); near != "" {
 		return fmt.Errorf("flag provided but not defined: -%s; did you mean -%s?", name, near)
 	}
 	return fmt.Errorf("flag provided but not defined: -%s; see -help for those there are", name)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
+	"github.com/hashicorp/hcl/hcl/scanner"
 	"github.com/hashicorp/hcl/hcl/token"
 )
 
@@ -34,7 +35,27 @@ func parseHCL(data []byte) (n *node, err error) {
 	if !ok {
 		return nil, &syntaxError{1, "cannot read the HCL: no keys found"}
 	}
+	if line := openAssignment(data); line > 0 {
+		return nil, &syntaxError{line, "cannot read the HCL: the text ends where a value is expected"}
+	}
 	return hclBody(root, 1)
+}
+
+// openAssignment returns the line of an = at the very end of the text, which the parser drops without a word, or 0.
+func openAssignment(data []byte) int {
+	s := scanner.New(data)
+	s.Error = func(token.Pos, string) {}
+	open := 0
+	for t := s.Scan(); t.Type != token.EOF && t.Type != token.ILLEGAL; t = s.Scan() {
+		switch t.Type {
+		case token.ASSIGN:
+			open = t.Pos.Line
+		case token.COMMENT:
+		default:
+			open = 0
+		}
+	}
+	return open
 }
 
 func hclError(data []byte, err error) error {
@@ -43,9 +64,6 @@ func hclError(data []byte, err error) error {
 		return &syntaxError{max(1, pos.Pos.Line), "cannot read the HCL: " + oneLine(pos.Err.Error())}
 	}
 	last := bytes.Count(bytes.TrimRight(data, "\r\n\t "), []byte("\n")) + 1
-	if err.Error() == "EOF token found" {
-		err = errors.New("the text ends where a value is expected")
-	}
 	return &syntaxError{last, "cannot read the HCL: " + oneLine(err.Error())}
 }
 

@@ -76,6 +76,16 @@ func (n *node) empty() bool {
 	return false
 }
 
+// off reports whether all that the value says is false or empty.
+func (n *node) off() bool {
+	for _, p := range n.pairs {
+		if !p.val.off() {
+			return false
+		}
+	}
+	return n.kind == object || n.empty() || n.val == false
+}
+
 // single returns the object that stands where one is expected: itself, or the only element of a list.
 func (n *node) single() (*node, bool) {
 	if n.kind == list && len(n.items) == 1 {

@@ -57,7 +57,7 @@ func (s *schema) addStruct(v reflect.Value) error {
 		f, fv := v.Type().Field(i), v.Field(i)
 		key, tagged := f.Tag.Lookup("key")
 		switch {
-		case !tagged && f.Type.Kind() == reflect.Struct && f.IsExported():
+		case !tagged && f.Type.Kind() == reflect.Struct && (f.IsExported() || f.Anonymous):
 			if err := s.addStruct(fv); err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func (set *setting) check(f reflect.StructField) error {
 	if set.key != strings.ToLower(set.key) || set.key == "" {
 		return fmt.Errorf("key %q must be lower-case and not empty", set.key)
 	}
-	if !strings.HasPrefix(set.key, "rostra.") && lookup(set.key) == nil {
+	if !strings.HasPrefix(set.key, "rostra.") && lookup(set.key) == nil && above(set.key) == nil {
 		return fmt.Errorf("key %q is not in the table of known keys; our own live below rostra", set.key)
 	}
 	if !supported(set.typ) {

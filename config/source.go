@@ -31,10 +31,10 @@ func (s source) at(line int) string {
 	return fmt.Sprintf("%s:%d", s.file, line)
 }
 
-type parser func([]byte) (*node, error)
+type reader func([]byte) (*node, error)
 
-// formatOf returns the parser of a file by the forced format or the file's extension; nil if neither tells.
-func formatOf(path, format string) parser {
+// formatOf returns the reader of a file by the forced format or the file's extension; nil if neither tells.
+func formatOf(path, format string) reader {
 	if format == "" {
 		format = filepath.Ext(path)
 	}
@@ -93,7 +93,7 @@ func cannotRead(path string, err error) error {
 	return fmt.Errorf("cannot read configuration %s: %w: check the path and its permissions", path, err)
 }
 
-func (l *loader) file(path string, parse parser) error {
+func (l *loader) file(path string, parse reader) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return cannotRead(path, err)
@@ -103,7 +103,7 @@ func (l *loader) file(path string, parse parser) error {
 }
 
 // text reads one source. Empty ones are skipped.
-func (l *loader) text(src source, data []byte, parse parser) error {
+func (l *loader) text(src source, data []byte, parse reader) error {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // editors on Windows begin files with it
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
@@ -116,6 +116,6 @@ func (l *loader) text(src source, data []byte, parse parser) error {
 		}
 		return fmt.Errorf("%s: %w", src.name(), err)
 	}
-	w := &walk{loader: l, src: src, seen: map[string]bool{}, told: map[string]bool{}}
+	w := &walk{loader: l, src: src, seen: map[string]bool{}}
 	return w.root(root)
 }

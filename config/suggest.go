@@ -5,10 +5,13 @@ import (
 	"strings"
 )
 
-// nearest returns the candidate that is few typing mistakes away from word, or "".
-func nearest(word string, candidates []string) string {
+// mistakes is how many a suggestion may be away.
+const mistakes = 3
+
+// nearest returns the candidate that is few typing mistakes away from word, at most limit, or "".
+func nearest(word string, candidates []string, limit int) string {
 	sort.Strings(candidates)
-	best, bestAt := "", min(3, (len(word)+1)/2)+1
+	best, bestAt := "", min(limit, (len(word)+1)/2)+1
 	for _, c := range candidates {
 		if d := distance(word, c); d < bestAt {
 			best, bestAt = c, d
@@ -17,8 +20,8 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
-// suggestKey finds what a wrong dotted key may have meant: a key spelt alike in the same block, the same name in another
-// block, or one spelt alike as a whole.
+// suggestKey finds what a wrong dotted key may have meant: one a letter away in the same block, the same name in another
+// block, or one spelt alike.
 func suggestKey(path string, keys []string) string {
 	block, name := splitKey(path)
 	beside := map[string]bool{}
@@ -32,14 +35,17 @@ func suggestKey(path string, keys []string) string {
 			elsewhere = append(elsewhere, k)
 		}
 	}
-	if near := nearest(name, sorted(beside)); near != "" {
+	if near := nearest(name, sorted(beside), 1); near != "" {
 		return block + near
 	}
 	if len(elsewhere) > 0 {
 		sort.Strings(elsewhere)
 		return elsewhere[0]
 	}
-	return nearest(path, keys)
+	if near := nearest(name, sorted(beside), mistakes); near != "" {
+		return block + near
+	}
+	return nearest(path, keys, mistakes)
 }
 
 // splitKey cuts a dotted key into its block with the dot, and its own name.

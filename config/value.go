@@ -22,11 +22,11 @@ func (e *wrongType) Error() string {
 	return fmt.Sprintf("expected %s, got %s: %s", e.want, e.got, e.mend)
 }
 
-// decode turns a source's value into one of the setting's type. The node is not null.
-func decode(set *setting, n *node, src source, line int) (reflect.Value, error) {
+// decode turns a source's value into one of the setting's type. The node is not null; name and line are those of its key.
+func decode(set *setting, n *node, src source, name string, line int) (reflect.Value, error) {
 	switch {
 	case set.typ == definitionsType:
-		return definitions(set.key, n, src, line)
+		return definitions(strings.ToLower(name), n, src, line)
 	case set.typ == rawType:
 		return rawObject(n)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -12,7 +13,6 @@ type walk struct {
 	*loader
 	src  source
 	seen map[string]bool // settings that this source has set
-	told map[string]bool // warnings that this source has had
 	late []later
 }
 
@@ -51,7 +51,7 @@ func (w *walk) dedupe(n *node, path string) error {
 	}
 	last := map[string]int{}
 	for i, p := range n.pairs {
-		if err := w.dedupe(p.val, join(path, p.key)); err != nil {
+		if err := w.dedupe(p.val, join(path, printable(p.key))); err != nil {
 			return err
 		}
 		if first, ok := last[p.key]; ok {
@@ -59,7 +59,7 @@ func (w *walk) dedupe(n *node, path string) error {
 				return w.twice(p.line, strings.ToLower(p.key), plural)
 			}
 			w.warn(w.src, p.line, fmt.Sprintf("%s is given twice, first on line %d: the last one counts",
-				join(path, p.key), n.pairs[first].line))
+				join(path, printable(p.key)), n.pairs[first].line))
 		}
 		last[p.key] = i
 	}
@@ -84,7 +84,8 @@ func (w *walk) twice(line int, key, plural string) error {
 // object walks the keys of a group. name is the group as written, path as understood.
 func (w *walk) object(n *node, name, path string) error {
 	for _, p := range n.pairs {
-		if strings.Contains(p.key, ".") && lookup(join(path, strings.ToLower(p.key))) == nil {
+		p.key = printable(p.key)
+		if strings.Contains(p.key, ".") && strings.ToLower(join(path, p.key)) != dottedKey {
 			return w.unknown(join(name, p.key), p.line)
 		}
 		if p.val.kind == null {
@@ -118,7 +119,7 @@ func (w *walk) put(name, path string, p pair) error {
 		return w.set(set, name, p)
 	}
 	if r := lookup(path); r != nil && !w.group(path) {
-		return w.unowned2(name, path, r, p)
+		return w.fate(w.src, name, path, r, p.val, p.line)
 	}
 	if w.group(path) {
 		obj, ok := p.val.single()
@@ -128,18 +129,15 @@ func (w *walk) put(name, path string, p pair) error {
 		return w.object(obj, name, path)
 	}
 	if r := above(path); r != nil {
-		return w.unowned2(name, path, r, p)
+		return w.fate(w.src, name, path, r, p.val, p.line)
 	}
 	return w.unknown(name, p.line)
 }
 
 func (w *walk) set(set *setting, name string, p pair) error {
-	v, err := decode(set, p.val, w.src, p.line)
+	v, err := decode(set, p.val, w.src, name, p.line)
 	if err != nil {
 		return w.wrong(name, p.line, err)
-	}
-	if w.seen[set.key] && set.isList() && name == set.key && !set.isRaw() {
-		return nil
 	}
 	w.seen[set.key] = true
 	return w.hold(set, v, w.src, p.line)
@@ -200,9 +198,18 @@ func (w *walk) watchAtTop(n *node) *node {
 			rest.pairs = append(rest.pairs, p)
 		}
 	}
-	at := watch.pairs[0].line
-	rest.pairs = append(rest.pairs, pair{"watches", at, watch})
+	if len(watch.pairs) > 0 {
+		rest.pairs = append(rest.pairs, pair{"watches", watch.pairs[0].line, watch})
+	}
 	return rest
+}
+
+// printable quotes a key that would break the one line of a message.
+func printable(key string) string {
+	if q := strconv.Quote(key); q != `"`+key+`"` {
+		return q
+	}
+	return key
 }
 
 // sorted returns the keys of m in order.

@@ -122,6 +122,7 @@ func (o *Options) fill() error {
 	orElse(&o.HeartbeatTimeout, 500*time.Millisecond)
 	orElse(&o.ElectionTimeout, o.HeartbeatTimeout)
 	orElse(&o.LeaderLease, o.HeartbeatTimeout/2)
+	o.LeaderLease = min(o.LeaderLease, o.HeartbeatTimeout-time.Microsecond) // leadAtOnce lowers the other by as much
 	orElse(&o.SnapshotBytes, 64<<20)
 	orElse(&o.SnapshotCommands, 1_000_000)
 	orElse(&o.TrailingBytes, 16<<20)

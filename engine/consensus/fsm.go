@@ -19,8 +19,7 @@ type fsm struct {
 	failure func() error
 	full    chan<- struct{} // told when a snapshot is due
 
-	applied  atomic.Uint64 // index of the last entry the Machine has seen
-	bytes    atomic.Int64  // of log since the last snapshot
+	bytes    atomic.Int64 // of log since the last snapshot
 	commands atomic.Int64
 }
 
@@ -49,7 +48,6 @@ func (f *fsm) apply(l *raft.Log) any {
 		f.fail(err)
 		return err
 	}
-	f.applied.Store(l.Index)
 	bytes, commands := f.bytes.Add(int64(len(l.Data))), f.commands.Add(int64(len(outs)))
 	if commands >= f.opts.SnapshotCommands || bytes >= f.opts.SnapshotBytes && bytes >= f.machine.StateSize() {
 		select {
@@ -98,11 +96,11 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		_, err = io.Copy(io.Discard, br) // the checksum is judged at the end
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot restore the state from a snapshot: %w", err), r.Close())
+		return fmt.Errorf("cannot restore the state from a snapshot: %w", err)
 	}
 	f.bytes.Store(0)
 	f.commands.Store(0)
-	return r.Close()
+	return nil // Raft closes r
 }
 
 // capture is a snapshot on its way to disk.

@@ -44,9 +44,13 @@ func (v *vfs) Delete(dir, name string) error {
 	return v.fs.SyncDir(dir)
 }
 
-func (v *vfs) OpenReader(dir, name string) (types.ReadableFile, error) { return v.open(dir, name, os.O_RDONLY) }
+func (v *vfs) OpenReader(dir, name string) (types.ReadableFile, error) {
+	return v.open(dir, name, os.O_RDONLY)
+}
 
-func (v *vfs) OpenWriter(dir, name string) (types.WritableFile, error) { return v.open(dir, name, os.O_RDWR) }
+func (v *vfs) OpenWriter(dir, name string) (types.WritableFile, error) {
+	return v.open(dir, name, os.O_RDWR)
+}
 
 func (v *vfs) open(dir, name string, flag int) (*segmentFile, error) {
 	path := filepath.Join(dir, name)

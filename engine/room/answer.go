@@ -1,8 +1,6 @@
 package room
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"sync"
 
@@ -36,7 +34,7 @@ type Shared struct {
 func NewShared(value any) *Shared {
 	s := &Shared{value: value}
 	s.plain = sync.OnceValue(func() []byte { return encode(value) })
-	s.zip = sync.OnceValue(func() []byte { return compress(s.plain()) })
+	s.zip = sync.OnceValue(func() []byte { return httpd.Compress(s.plain()) })
 	return s
 }
 
@@ -58,12 +56,4 @@ func encode(v any) []byte {
 		panic("cannot encode an answer: " + err.Error()) // stored types always encode
 	}
 	return b
-}
-
-func compress(b []byte) []byte {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	w.Write(b) // a bytes.Buffer does not fail
-	w.Close()
-	return out.Bytes()
 }

@@ -7,7 +7,7 @@ import "strings"
 type Definition struct {
 	File  string         // the file, or "flag -hcl"
 	Line  int            // where the definition begins, from 1
-	Key   string         // the key it was written under: service, services, check, checks, watches
+	Key   string         // the key it was written under, lower-case: service, services, check, checks or watches
 	Value map[string]any // keys as written; string, bool, int64, uint64, float64, []any, map[string]any; never null
 	Lines map[string]int // line of each nested key by its lower-case dotted path: "check.script", "checks.1.args"
 }

@@ -69,9 +69,10 @@ type Host struct {
 
 // Cluster is what a feature may ask of the group of servers beyond the Door.
 type Cluster interface {
-	Leader() string                                   // the leader's server address; "" while unknown or the state is not whole
-	Peers() []string                                  // server addresses
-	Archive(ctx context.Context, w io.Writer) error   // writes a snapshot archive of the whole state
+	Leader() string  // the leader's server address; "" while unknown or the state is not whole
+	Peers() []string // server addresses
+	// Archive makes a snapshot archive of the whole state; the index is that of its newest log entry.
+	Archive(ctx context.Context) (archive io.ReadCloser, index uint64, err error)
 	Unarchive(ctx context.Context, r io.Reader) error // replaces the whole state by an archive's
 	Counters() map[string]uint64                      // what the server counted since its start
 	Stats() map[string]map[string]string              // the sections "consul" and "raft" of info
@@ -80,6 +81,7 @@ type Cluster interface {
 // Agent is what a feature may ask of the process.
 type Agent interface {
 	Reload(ctx context.Context) error
-	Leave(ctx context.Context) error // a graceful leave; the process ends soon after
-	Debug() map[string]any           // the effective configuration, secrets hidden
+	Leave(ctx context.Context) error     // a graceful leave; the process ends soon after
+	Debug() map[string]any               // the effective configuration, secrets hidden
+	Stats() map[string]map[string]string // the sections of info
 }

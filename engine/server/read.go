@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"rostra/engine/room"
@@ -59,8 +58,7 @@ func (s *Server) block(ctx context.Context, c *cell, a *answer, o room.Options) 
 	if wait <= 0 {
 		wait = s.opts.QueryTime
 	}
-	wait = min(wait, s.opts.MaxQueryTime)
-	wait += rand.N(wait/16 + 1)
+	wait = min(wait, s.opts.MaxQueryTime+s.opts.MaxQueryTime/16) // clients' waits come with their jitter
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	s.stats.blocking.Add(1)

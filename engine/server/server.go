@@ -27,11 +27,11 @@ type Options struct {
 	Log          *slog.Logger
 	History      store.Limits
 	Lineage      func() string // makes the identity of a new history; a random UUID
-	Fatal        func(error)   // the state can no longer follow the log; the process must end
+	Dir          string        // where an archive is unpacked before it replaces the state; "" in memory
 }
 
 // Server is the door and the state machine of one server. Create it with New, hand it to consensus.Open as the Machine,
-// then Start it with the node.
+// Attach the node that gives and Run it.
 type Server struct {
 	opts     Options
 	store    *store.Store
@@ -66,7 +66,8 @@ func New(o Options) (*Server, error) {
 	if o.MaxQueryTime == 0 {
 		o.MaxQueryTime = 600 * time.Second
 	}
-	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}), commands: map[string]room.CommandType{}}
+	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}),
+		ended: make(chan struct{}), commands: map[string]room.CommandType{}}
 	var tables []store.AnyTable
 	var triggers []store.Trigger
 	types := []room.CommandType{{New: func() room.Command { return new(Begin) }, Rules: 1}}
@@ -225,12 +226,4 @@ func (s *Server) awaitWhole(ctx context.Context, h *holder) error {
 
 func (s *Server) meta(index uint64, o room.Options) room.Meta {
 	return room.Meta{Index: index, KnownLeader: s.ready.Load() != nil, LastContact: s.lastContact(), Consistency: o.Consistency}
-}
-
-// lastContact is zero on the leader; else the time since the leader was last heard of.
-func (s *Server) lastContact() time.Duration {
-	if s.ready.Load() != nil {
-		return 0
-	}
-	return s.node.LastContact()
 }

@@ -15,7 +15,10 @@ func (c *Register) Name() string { return "catalog.register" }
 
 // Allowed asks node:write if the node's row would change, and service:write for the instance or its checks.
 func (c *Register) Allowed(r store.Reader, d authz.Decider) error {
-	if have := Nodes.Get(r, strings.ToLower(c.Row.Node)); have == nil || !c.SkipNode && !have.same(&c.Row) {
+	if c.Row == nil {
+		return nil // Run refuses it
+	}
+	if have := Nodes.Get(r, strings.ToLower(c.Row.Node)); have == nil || !c.SkipNode && !have.same(c.Row) {
 		if err := authz.Require(d, authz.Node, authz.Write, c.Row.Node); err != nil {
 			return err
 		}
@@ -59,7 +62,7 @@ func allowedCheck(r store.Reader, d authz.Decider, c *Register, k *Check) error 
 
 // Run writes node, instance and checks, in this order.
 func (c *Register) Run(tx *store.Tx) (room.Result, error) {
-	if c.Row.Node == "" {
+	if c.Row == nil || c.Row.Node == "" {
 		return nil, fault.New(fault.Refused, "Must provide node")
 	}
 	if err := c.putNode(tx); err != nil {

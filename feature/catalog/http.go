@@ -9,10 +9,10 @@ import (
 	"rostra/kit/httpd"
 )
 
-// api serves /v1/catalog/.
-type api struct{ host *room.Host }
+// handlers serve /v1/catalog/.
+type handlers struct{ host *room.Host }
 
-func (a api) routes() []httpd.Route {
+func (a handlers) routes() []httpd.Route {
 	read := func(path string, filter any, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "GET", Path: path, Serve: serve, Read: true, Effective: true, SingleTenant: true,
 			Discovery: true, Filter: filter}
@@ -29,7 +29,7 @@ func (a api) routes() []httpd.Route {
 	}
 }
 
-func (a api) register(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) register(r *httpd.Request) (httpd.Reply, error) {
 	var in registration
 	if err := r.Decode(&in, true); err != nil {
 		return httpd.Reply{}, err
@@ -41,7 +41,7 @@ func (a api) register(r *httpd.Request) (httpd.Reply, error) {
 	return a.apply(r, c, in.Datacenter)
 }
 
-func (a api) deregister(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) deregister(r *httpd.Request) (httpd.Reply, error) {
 	var in deregistration
 	if err := r.Decode(&in, true); err != nil {
 		return httpd.Reply{}, err
@@ -52,7 +52,7 @@ func (a api) deregister(r *httpd.Request) (httpd.Reply, error) {
 	return a.apply(r, &Deregister{Node: in.Node, ServiceID: in.ServiceID, CheckID: in.CheckID}, in.Datacenter)
 }
 
-func (a api) apply(r *httpd.Request, c room.Command, datacenter string) (httpd.Reply, error) {
+func (a handlers) apply(r *httpd.Request, c room.Command, datacenter string) (httpd.Reply, error) {
 	o := room.Options{Token: r.Params.Token, Datacenter: datacenter}
 	if _, _, err := a.host.Door.Apply(r.Context(), c, o); err != nil {
 		return httpd.Reply{}, err
@@ -60,11 +60,11 @@ func (a api) apply(r *httpd.Request, c room.Command, datacenter string) (httpd.R
 	return httpd.Reply{Value: true}, nil
 }
 
-func (a api) datacenters(*httpd.Request) (httpd.Reply, error) {
+func (a handlers) datacenters(*httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: []string{a.host.Self.Datacenter}}, nil
 }
 
-func (a api) nodes(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
 	return Read(r, a.host.Door, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)})
 }
 
@@ -81,7 +81,7 @@ func Read(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
 	return answer.Reply(meta), nil
 }
 
-func (a api) services(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	meta := MetaWords(r.Params.NodeMeta)
 	if r.Filter == nil {
 		return Read(r, a.host.Door, ServicesQuery{Meta: meta})
@@ -101,7 +101,7 @@ func (a api) services(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: TagsOf(kept), Meta: &m}, nil
 }
 
-func (a api) service(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
@@ -109,7 +109,7 @@ func (a api) service(r *httpd.Request) (httpd.Reply, error) {
 		Meta: MetaWords(r.Params.NodeMeta)})
 }
 
-func (a api) node(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {
 	ns, meta, err := a.oneNode(r)
 	if err != nil {
 		return httpd.Reply{}, err
@@ -117,7 +117,7 @@ func (a api) node(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: ns, Meta: &meta}, nil
 }
 
-func (a api) nodeServices(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) nodeServices(r *httpd.Request) (httpd.Reply, error) {
 	ns, meta, err := a.oneNode(r)
 	if err != nil {
 		return httpd.Reply{}, err
@@ -126,7 +126,7 @@ func (a api) nodeServices(r *httpd.Request) (httpd.Reply, error) {
 }
 
 // oneNode finds the node of the argument, a name or an ID, and its services that pass the filter.
-func (a api) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
+func (a handlers) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 	if r.Arg == "" {
 		return nil, room.Meta{}, fault.New(fault.Invalid, "Missing node name")
 	}
@@ -153,7 +153,7 @@ func (a api) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 	return kept, meta, nil
 }
 
-func (a api) nameOf(ctx context.Context, r *httpd.Request) (string, error) {
+func (a handlers) nameOf(ctx context.Context, r *httpd.Request) (string, error) {
 	o := room.OptionsOf(r)
 	o.Index = 0
 	found, _, err := a.host.Door.Read(ctx, FindQuery{NameOrID: r.Arg}, o)

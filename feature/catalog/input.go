@@ -68,7 +68,7 @@ func (in *registration) command(own string) (*Register, error) {
 	if err := checkID(in.ID); err != nil {
 		return nil, err
 	}
-	c := &Register{SkipNode: in.SkipNodeUpdate, Row: Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
+	c := &Register{SkipNode: in.SkipNodeUpdate, Row: &Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
 		Datacenter: own, TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
 	if in.Service != nil {
 		s, err := in.Service.service(in.Node)

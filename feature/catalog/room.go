@@ -15,8 +15,8 @@ var Room = room.Room{
 		{New: func() room.Command { return new(Register) }, Rules: 1},
 		{New: func() room.Command { return new(Deregister) }, Rules: 1},
 	},
-	Verbs: Verbs,
+	Verbs: Verbs(),
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
-		return &room.Part{Routes: api{h}.routes()}, nil
+		return &room.Part{Routes: handlers{h}.routes()}, nil
 	},
 }

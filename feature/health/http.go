@@ -10,10 +10,10 @@ import (
 	"rostra/kit/httpd"
 )
 
-// api serves /v1/health/.
-type api struct{ host *room.Host }
+// handlers serve /v1/health/.
+type handlers struct{ host *room.Host }
 
-func (a api) routes() []httpd.Route {
+func (a handlers) routes() []httpd.Route {
 	read := func(path string, filter any, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "GET", Path: path, Serve: serve, Read: true, Effective: true, SingleTenant: true,
 			Discovery: true, Filter: filter}
@@ -26,14 +26,14 @@ func (a api) routes() []httpd.Route {
 	}
 }
 
-func (a api) node(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing node name")
 	}
 	return catalog.Read(r, a.host.Door, NodeChecksQuery{Node: strings.ToLower(r.Arg)})
 }
 
-func (a api) checks(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) checks(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
@@ -41,14 +41,14 @@ func (a api) checks(r *httpd.Request) (httpd.Reply, error) {
 		Meta: catalog.MetaWords(r.Params.NodeMeta)})
 }
 
-func (a api) state(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) state(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing check state")
 	}
 	return catalog.Read(r, a.host.Door, StateQuery{State: r.Arg, Meta: catalog.MetaWords(r.Params.NodeMeta)})
 }
 
-func (a api) service(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}

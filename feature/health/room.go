@@ -8,6 +8,6 @@ import "rostra/engine/room"
 var Room = room.Room{
 	Name: "health",
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
-		return &room.Part{Routes: api{h}.routes()}, nil
+		return &room.Part{Routes: handlers{h}.routes()}, nil
 	},
 }

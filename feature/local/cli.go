@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"flag"
@@ -208,9 +207,7 @@ func parseStanzas(b []byte, ext string) ([]stanza, error) {
 	var err error
 	switch ext {
 	case ".json":
-		decoder := json.NewDecoder(bytes.NewReader(b))
-		decoder.UseNumber()
-		err = decoder.Decode(&file)
+		err = json.Unmarshal(b, &file)
 	case ".hcl":
 		err = hcl.Unmarshal(b, &file)
 	default:

@@ -14,10 +14,10 @@ import (
 	"rostra/kit/httpd"
 )
 
-// api serves the part of /v1/agent/ that is about local services and checks.
-type api struct{ k *keeper }
+// handlers serve the part of /v1/agent/ that is about local services and checks.
+type handlers struct{ k *keeper }
 
-func (a api) routes() []httpd.Route {
+func (a handlers) routes() []httpd.Route {
 	put := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "PUT", Path: "/v1/agent/" + path, Serve: serve, SingleTenant: true}
 	}
@@ -54,7 +54,7 @@ func undecodable(err error) error {
 	return fault.New(fault.Invalid, "Request decode failed: %s", err)
 }
 
-func (a api) registerService(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
 	b, err := body(r)
 	if err != nil {
 		return httpd.Reply{}, err
@@ -89,9 +89,9 @@ func (a api) registerService(r *httpd.Request) (httpd.Reply, error) {
 
 // send writes the change to the catalog before the client is answered. If that fails the log says so, and anti-entropy
 // repeats it: the registration itself has happened.
-func (a api) send(ctx context.Context, i item) { _ = a.k.push(ctx, i) }
+func (a handlers) send(ctx context.Context, i item) { _ = a.k.push(ctx, i) }
 
-func (a api) deregisterService(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) deregisterService(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, a.k.deregister(r.Context(), r.Arg)
 }
 
@@ -109,11 +109,11 @@ func (k *keeper) deregister(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	api{k}.send(ctx, item{id: id})
+	handlers{k}.send(ctx, item{id: id})
 	return nil
 }
 
-func (a api) registerCheck(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) registerCheck(r *httpd.Request) (httpd.Reply, error) {
 	b, err := body(r)
 	if err != nil {
 		return httpd.Reply{}, err
@@ -138,7 +138,7 @@ func (a api) registerCheck(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, nil
 }
 
-func (a api) deregisterCheck(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) deregisterCheck(r *httpd.Request) (httpd.Reply, error) {
 	if err := a.k.removeCheck(r.Arg); err != nil {
 		return httpd.Reply{}, err
 	}
@@ -149,13 +149,13 @@ func (a api) deregisterCheck(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, nil
 }
 
-func (a api) ttl(status check.Status) func(*httpd.Request) (httpd.Reply, error) {
+func (a handlers) ttl(status check.Status) func(*httpd.Request) (httpd.Reply, error) {
 	return func(r *httpd.Request) (httpd.Reply, error) {
 		return httpd.Reply{}, a.update(r, status, r.Query("note"))
 	}
 }
 
-func (a api) updateCheck(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) updateCheck(r *httpd.Request) (httpd.Reply, error) {
 	var in struct{ Status, Output string }
 	if err := r.Decode(&in, true); err != nil {
 		return httpd.Reply{}, err
@@ -167,7 +167,7 @@ func (a api) updateCheck(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, fault.New(fault.Invalid, "Invalid check status: '%s'", in.Status)
 }
 
-func (a api) update(r *httpd.Request, status check.Status, output string) error {
+func (a handlers) update(r *httpd.Request, status check.Status, output string) error {
 	a.k.mu.Lock()
 	c := a.k.checks[r.Arg]
 	var runner *check.Runner
@@ -201,7 +201,7 @@ func mode(r *httpd.Request) (bool, error) {
 	return on, nil
 }
 
-func (a api) serviceMaintenance(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) serviceMaintenance(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service ID")
 	}
@@ -215,7 +215,7 @@ func (a api) serviceMaintenance(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, err
 }
 
-func (a api) nodeMaintenance(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) nodeMaintenance(r *httpd.Request) (httpd.Reply, error) {
 	on, err := mode(r)
 	if err == nil {
 		err = a.k.maintain("", on, r.Query("reason"))
@@ -226,7 +226,7 @@ func (a api) nodeMaintenance(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, err
 }
 
-func (a api) services(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	a.k.mu.Lock()
 	out := make(map[string]*agentService, len(a.k.services))
 	for id, s := range a.k.services {
@@ -250,7 +250,7 @@ func keep(r *httpd.Request, view any) (bool, error) {
 	return r.Filter.Match(view)
 }
 
-func (a api) checks(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) checks(r *httpd.Request) (httpd.Reply, error) {
 	a.k.mu.Lock()
 	rows := make(map[string]*catalog.Check, len(a.k.checks))
 	for id, c := range a.k.checks {
@@ -268,7 +268,7 @@ func (a api) checks(r *httpd.Request) (httpd.Reply, error) {
 }
 
 // service answers for one service, and with ?hash waits until it differs from what the client knows.
-func (a api) service(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	wait, err := hashWait(r)
 	if err != nil {
 		return httpd.Reply{}, err

@@ -78,7 +78,7 @@ type keeper struct {
 }
 
 func newKeeper(h *room.Host, s *Settings) *keeper {
-	return &keeper{host: h, log: h.Log, settings: s, files: files{h.Disk, h.Dir}, crew: newCrew(),
+	return &keeper{host: h, log: h.Log, settings: s, crew: newCrew(),
 		services: map[string]*service{}, checks: map[string]*checked{}, dirty: map[item]bool{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1)}
 }

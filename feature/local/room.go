@@ -26,7 +26,7 @@ type Settings struct {
 var Room = room.Room{
 	Name:     "local",
 	Settings: func() any { return &Settings{UpdateInterval: 5 * time.Minute, OutputMaxSize: 4096} },
-	Verbs:    Verbs,
+	Verbs:    Verbs(),
 	Open:     open,
 }
 
@@ -49,7 +49,7 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 		return nil, err
 	}
 	return &room.Part{
-		Routes: api{k}.routes(),
+		Routes: handlers{k}.routes(),
 		Run: func(ctx context.Context) error {
 			defer k.crew.close()
 			return k.run(ctx)

@@ -185,8 +185,8 @@ func (k *keeper) withService(c *catalog.Register, s *service, sent map[item]uint
 // register starts a Command with this agent's node, which is written only while the catalog has not got it.
 func (k *keeper) register() *catalog.Register {
 	self := &k.host.Self
-	c := &catalog.Register{SkipNode: k.nodeSent}
-	c.Row.ID, c.Row.Node, c.Row.Address, c.Row.Datacenter = self.ID, self.Node, self.Address, self.Datacenter
+	c := &catalog.Register{SkipNode: k.nodeSent,
+		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
 		c.Row.TaggedAddresses, c.Row.Meta = wire.PairsOf(self.Tagged), wire.PairsOf(self.Meta)
 	}

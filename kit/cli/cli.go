@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// Verb is one command, or, when Flags is nil, the description of a group of commands.
+// Verb is one command, or, when Flags and Raw are nil, the description of a group of commands.
 type Verb struct {
 	// Path is the words that call it: "kv get".
 	Path string
@@ -26,6 +26,8 @@ type Verb struct {
 	// Flags declares the verb's flags and returns what runs, with its exit code, once they are parsed. It is called
 	// once per run and also to print help, so it must do nothing else.
 	Flags func(*flag.FlagSet) func(*Call) int
+	// Raw runs a verb that reads its own flags, which Help then describes; Call.Args is all that follows the path.
+	Raw func(*Call) int
 }
 
 // Call is one run of a verb: what it was given and where it writes. It is used by one goroutine.
@@ -123,7 +125,7 @@ func (t *tree) run(call *Call, args []string) int {
 	switch {
 	case path == "":
 		return t.top(call, rest, help)
-	case verb == nil || verb.Flags == nil:
+	case verb == nil || verb.Flags == nil && verb.Raw == nil:
 		if help && len(rest) == 0 {
 			fmt.Fprint(call.Out, t.group(path))
 			return 0
@@ -134,6 +136,10 @@ func (t *tree) run(call *Call, args []string) int {
 	case help:
 		fmt.Fprint(call.Out, t.help(verb))
 		return 0
+	}
+	if verb.Raw != nil {
+		call.Args = rest
+		return verb.Raw(call)
 	}
 	return t.start(call, verb, rest)
 }

@@ -50,6 +50,9 @@ func (t *tree) help(v *Verb) string {
 	var b strings.Builder
 	b.WriteString(strings.TrimRight(fmt.Sprintf("Usage: %s %s %s", t.name, v.Path, v.Usage), " ") + "\n")
 	t.prose(&b, v.Help)
+	if v.Raw != nil {
+		return b.String()
+	}
 	set, _ := declare(v)
 	var shared, own []*flag.Flag
 	set.VisitAll(func(f *flag.Flag) {

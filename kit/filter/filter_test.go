@@ -70,7 +70,7 @@ func TestMatch(t *testing.T) {
 	for expr, want := range map[string]bool{
 		// strings
 		`Node == "web-1.example"`: true, `Node==web`: false, `Node != web`: true, "Node == `web-1.example`": true,
-		`Node contains "web"`: true, `web in Node`: true, `"x" not in Node`: true, `Node not contains web`: false,
+		`Node contains "web"`: true, `web in Node`: true, `"z" not in Node`: true, `Node not contains web`: false,
 		`Node matches "^web-[0-9]+"`: true, `Node matches "b-1"`: true, `Node not matches "^b"`: true,
 		"  Node\t==\n\"x\"  ": false, `Alias == ali`: true, `ID == "id-1"`: true,
 		// numbers and booleans
@@ -123,10 +123,10 @@ func TestCompileRefuses(t *testing.T) {
 		`Port == abc`: `Failed to convert value "abc" for selector "Port"`, `Port == 70000`: `value out of range`, `Native == 2`: `invalid syntax`,
 		`Node matches "("`: `Failed to compile regular expression`,
 		``:                 `1:1 (0): no match found, expected: `, `Node == _x`: `1:9 (8): no match found, expected: `,
-		"Node == x and\nPort = 1": `2:5 (18): no match found, expected: `, `Node == x )`: `(9)`, `(Node == x`: `expected: ")"`,
-		`Node == 01`: `no match found`, `Node == 1x`: `no match found`, `Node == "open`: `Unterminated string literal`, `Node == "\q"`: `cannot read the string`,
+		"Node == x and\nPort = 1": `2:6 (19): no match found, expected: `, `Node == x )`: `1:11 (10): no match found, expected: "and", "or", end of expression`, `(Node == x`: `expected: ")"`,
+		`Node == 01`: `no match found`, `Node == 1x`: `no match found`, `Node == "open`: `unterminated string literal`, `Node == "\q"`: `cannot read the string`,
 		`Node == x orNode == y`: `no match found`, `Node == x or`: `no match found`, `Type==`: `no match found`, `Node`: `no match found`,
-		`Meta["x == 1`: `Unterminated`, `Meta[x] == 1`: `no match found`,
+		`Meta["x == 1`: `unterminated`, `Meta[x] == 1`: `no match found`,
 		strings.Repeat("(", 1000) + "Port==1" + strings.Repeat(")", 1000): `nested deeper than the limit of 256`,
 		strings.Repeat("x", MaxLength+1):                                  `has 65537 bytes, the limit is 65536`,
 	} {

@@ -1,11 +1,12 @@
 package filter
 
 import (
-	"fmt"
 	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"rostra/kit/fault"
 )
 
 type operator uint8
@@ -77,7 +78,7 @@ func (m *match) bind(t reflect.Type) error {
 }
 
 func (m *match) invalid(i int) error {
-	return fmt.Errorf("Selector %q is not valid", strings.Join(m.path[:i+1], "."))
+	return fault.New(fault.Internal, "Selector %q is not valid", strings.Join(m.path[:i+1], "."))
 }
 
 // field finds a struct's selectable field, also in embedded structs.
@@ -153,13 +154,13 @@ func (m *match) bindLeaf(t reflect.Type) error {
 	}
 	switch {
 	case !ok:
-		return fmt.Errorf("Invalid match operator %q for selector %q", m.opName(), strings.Join(m.path, "."))
+		return fault.New(fault.Internal, "Invalid match operator %q for selector %q", m.opName(), strings.Join(m.path, "."))
 	case m.op == empty:
 		return nil
 	case m.op == matches:
 		compiled, err := regexp.Compile(m.value)
 		if err != nil {
-			return fmt.Errorf("Failed to compile regular expression %q: %v", m.value, err)
+			return fault.New(fault.Internal, "Failed to compile regular expression %q: %v", m.value, err)
 		}
 		m.regexp = compiled
 		return nil
@@ -208,7 +209,7 @@ func (m *match) convert(t reflect.Type) error {
 		v.SetFloat(f)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to convert value %q for selector %q: %v", m.value, strings.Join(m.path, "."), err)
+		return fault.New(fault.Internal, "Failed to convert value %q for selector %q: %v", m.value, strings.Join(m.path, "."), err)
 	}
 	m.want = v
 	return nil

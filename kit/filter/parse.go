@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -379,6 +378,6 @@ func (p *parser) quoted() (string, bool) {
 			i++
 		}
 	}
-	p.stop(errors.New("Unterminated string literal"))
+	p.stop(fmt.Errorf("%d: unterminated string literal", start))
 	return "", false
 }

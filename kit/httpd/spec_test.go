@@ -64,12 +64,11 @@ var three = items{{"a", map[string]string{"k": "v"}, 1}, {"b", nil, 2}, {"c", ni
 
 func yes(v bool) *bool { return &v }
 
-func testRoutes() []Route {
+func testRoutes() []Route { return append(valueRoutes(), failRoutes()...) }
+
+func valueRoutes() []Route {
 	value := func(v any) func(*Request) (Reply, error) {
 		return func(*Request) (Reply, error) { return Reply{Value: v, Meta: &Meta{Index: 7, KnownLeader: true}}, nil }
-	}
-	fails := func(err error) func(*Request) (Reply, error) {
-		return func(*Request) (Reply, error) { return Reply{}, err }
 	}
 	list := newShared(three)
 	big := bytes.Repeat([]byte("x"), 5000)
@@ -116,6 +115,17 @@ func testRoutes() []Route {
 			err := r.Decode(&v, true)
 			return Reply{Value: v.Name}, err
 		}},
+		{Path: "/v1/query/", Serve: func(r *Request) (Reply, error) {
+			return Reply{Value: struct{}{}, Header: http.Header{"Allow": {"OPTIONS,GET"}}}, nil
+		}},
+	}
+}
+
+func failRoutes() []Route {
+	fails := func(err error) func(*Request) (Reply, error) {
+		return func(*Request) (Reply, error) { return Reply{}, err }
+	}
+	return []Route{
 		{Method: "GET", Path: "/v1/denied", Serve: fails(errors.New("rpc error making call: Permission denied: x"))},
 		{Method: "GET", Path: "/v1/notfound", Serve: fails(fault.New(fault.NotFound, "unknown %q", "x"))},
 		{Method: "GET", Path: "/v1/limit", Serve: fails(errors.New("rpc: RPC rate limit exceeded"))},
@@ -142,13 +152,6 @@ func testRoutes() []Route {
 				flush()
 				return errors.New("late")
 			}}, nil
-		}},
-		{Path: "/v1/query/", Serve: func(r *Request) (Reply, error) {
-			return Reply{Value: struct{}{}, Header: http.Header{"Allow": {"OPTIONS,GET"}}}, nil
-		}},
-		{Method: "GET", Path: "/v1/park", Read: true, Serve: func(r *Request) (Reply, error) {
-			<-r.Context().Done()
-			return Reply{}, r.Context().Err()
 		}},
 	}
 }

@@ -1,0 +1,309 @@
+// Package agent is one Rostra process put together: it reads the configuration, opens what the parts need, starts them in
+// order, reloads what can be reloaded and stops everything. main calls it with the list of features.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"rostra/config"
+	"rostra/engine/build"
+	"rostra/engine/consensus"
+	"rostra/engine/gossip"
+	"rostra/engine/room"
+	"rostra/engine/server"
+	"rostra/kit/disk"
+	"rostra/kit/httpd"
+	"rostra/surface/dns"
+)
+
+// gcPercent is the garbage collector's target for the whole program: less memory for a little more CPU. It is set before
+// anything is measured, and named in docs/operating.md.
+const gcPercent = 50
+
+// settings are all settings structs of one reading of the configuration.
+type settings struct {
+	agent *Settings
+	dns   *dns.Settings
+	rooms []any // by feature; nil without settings
+}
+
+func newSettings(features []room.Room) *settings {
+	s := &settings{agent: new(Settings), dns: new(dns.Settings)}
+	for _, f := range features {
+		if f.Settings == nil {
+			s.rooms = append(s.rooms, nil)
+			continue
+		}
+		s.rooms = append(s.rooms, f.Settings())
+	}
+	return s
+}
+
+func (s *settings) all() []any {
+	list := []any{s.agent, s.dns}
+	for _, r := range s.rooms {
+		if r != nil {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Agent is a running agent.
+type Agent struct {
+	features []room.Room
+	args     []string
+	log      *slog.Logger
+	level    *slog.LevelVar
+	loaded   *config.Loaded
+
+	mu  sync.Mutex // guards now; held by a reload
+	now *settings
+
+	host   *room.Host
+	parts  []*room.Part // by feature; nil for features that do nothing here
+	server *server.Server
+	node   *consensus.Node
+	http   *httpd.Server
+	dns    *dns.Server
+	ports  *listeners
+	closes []func() error // in order of opening
+	leave  chan chan error
+}
+
+// open puts an agent together. What was opened before an error is closed again.
+func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, logTo io.Writer) (_ *Agent, err error) {
+	a := &Agent{features: features, args: args, loaded: loaded, now: conf, level: new(slog.LevelVar), leave: make(chan chan error)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	level, err := parseLevel(conf.agent.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	a.level.Set(level)
+	a.log = newLog(logTo, a.level, conf.agent.LogJSON)
+	for _, w := range loaded.Warnings {
+		a.log.Warn(w)
+	}
+	debug.SetGCPercent(gcPercent)
+	fs, s := disk.OS(), conf.agent
+	if s.DataDir != "" {
+		unlock, err := prepareDir(fs, s.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		a.closes = append(a.closes, unlock)
+	}
+	id, err := nodeID(fs, s)
+	if err != nil {
+		return nil, err
+	}
+	self, err := identity(s, conf.dns.Domain, id, loaded.Dev)
+	if err != nil {
+		return nil, err
+	}
+	if a.ports, err = listen(s); err != nil {
+		return nil, err
+	}
+	a.closes = append(a.closes, a.ports.close)
+	a.host = &room.Host{Self: self, Log: a.log, Disk: fs, Dir: s.DataDir, Agent: a}
+	if err := a.openEngine(s); err != nil {
+		return nil, err
+	}
+	if err := a.openParts(conf); err != nil {
+		return nil, err
+	}
+	return a, a.openSurfaces(conf)
+}
+
+// close closes what was opened, last first.
+func (a *Agent) close() error {
+	var all []error
+	for _, c := range slices.Backward(a.closes) {
+		all = append(all, c())
+	}
+	a.closes = nil
+	return errors.Join(all...)
+}
+
+// openParts gives every feature its place in this agent.
+func (a *Agent) openParts(conf *settings) error {
+	for i, f := range a.features {
+		if f.Open == nil {
+			a.parts = append(a.parts, nil)
+			continue
+		}
+		h := *a.host
+		h.Log = a.log.WithGroup(f.Name)
+		part, err := f.Open(&h, conf.rooms[i])
+		if err != nil {
+			return err
+		}
+		a.parts = append(a.parts, part)
+		if part.Close != nil {
+			a.closes = append(a.closes, part.Close)
+		}
+	}
+	return nil
+}
+
+// run runs the agent until ctx ends or a part fails, and then stops it in order: the surfaces answer no more, the parts
+// end, the log is closed with a snapshot.
+func (a *Agent) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var loops []room.Loop
+	for _, p := range a.parts {
+		if p == nil {
+			continue
+		}
+		loops = append(loops, p.Loops...)
+		if p.Run != nil {
+			group.Go(func() error { return p.Run(ctx) })
+		}
+	}
+	group.Go(func() error { return a.server.Run(ctx, loops) })
+	group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
+	group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
+	group.Go(func() error {
+		select {
+		case <-a.node.Failed():
+			return a.node.Failure()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	err := group.Wait()
+	return errors.Join(err, a.close())
+}
+
+// Debug returns the effective configuration as agent/self shows it.
+func (a *Agent) Debug() map[string]any {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.now.agent
+	dnsAddrs := []string{}
+	for _, addr := range a.ports.dnsAddrs {
+		dnsAddrs = append(dnsAddrs, "udp://"+addr, "tcp://"+addr)
+	}
+	return map[string]any{
+		"ACLsEnabled": false, "AdvertiseAddrLAN": a.host.Self.Tagged["lan"], "AdvertiseAddrWAN": a.host.Self.Tagged["wan"],
+		"BindAddr": s.BindAddr, "Bootstrap": true, "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
+		"ConnectEnabled": false, "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
+		"DataDir": s.DataDir, "Datacenter": a.host.Self.Datacenter, "DevMode": a.loaded.Dev, "EnableDebug": s.EnableDebug,
+		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSPort": -1,
+		"HTTPMaxConnsPerClient": s.MaxConns, "NodeID": a.host.Self.ID, "NodeMeta": s.NodeMeta, "NodeName": a.host.Self.Node,
+		"PrimaryDatacenter": a.host.Self.Datacenter, "SerfPortLAN": s.SerfLANPort, "SerfPortWAN": s.SerfWANPort,
+		"ServerMode": true, "ServerPort": s.ServerPort, "TaggedAddresses": a.host.Self.Tagged, "Version": build.Consul,
+		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
+		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
+	}
+}
+
+// Stats returns the sections of info.
+func (a *Agent) Stats() map[string]map[string]string {
+	stamp := build.Info()
+	out := map[string]map[string]string{
+		"build": {"prerelease": "", "revision": stamp.Revision, "version": build.Consul, "version_metadata": ""},
+		"runtime": {"arch": runtime.GOARCH, "cpu_count": strconv.Itoa(runtime.NumCPU()), "os": runtime.GOOS,
+			"goroutines": strconv.Itoa(runtime.NumGoroutine()), "max_procs": strconv.Itoa(runtime.GOMAXPROCS(0)),
+			"version": runtime.Version()},
+	}
+	for _, p := range a.parts {
+		if p == nil || p.Stats == nil {
+			continue
+		}
+		for name, section := range p.Stats() {
+			out[name] = section
+		}
+	}
+	return out
+}
+
+// Reload reads the configuration anew and takes over what a running agent can: services, checks, log level, limits, DNS.
+// If anything is wrong with it, the old one stays in force.
+func (a *Agent) Reload(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := newSettings(a.features)
+	loaded, err := config.Load(config.Input{Args: a.args}, next.all()...)
+	if err != nil {
+		return err
+	}
+	level, err := parseLevel(next.agent.LogLevel)
+	if err != nil {
+		return err
+	}
+	for i, p := range a.parts {
+		if p != nil && p.Reload != nil {
+			if err := p.Reload(next.rooms[i]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range loaded.Warnings {
+		a.log.Warn(w)
+	}
+	_, restart := config.Changed(a.now.all(), next.all())
+	for _, key := range restart {
+		a.log.Warn("a changed setting waits for a restart", "key", key)
+	}
+	a.level.Set(level)
+	a.http.SetMaxConnsPerClient(next.agent.MaxConns)
+	a.dns.Reload(next.dns)
+	a.now = next
+	return nil
+}
+
+// Leave leaves the pools in good order; the process ends soon after the answer.
+func (a *Agent) Leave(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case a.leave <- answer:
+		return <-answer
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// depart takes this agent out of gossip and, while others can still ask, lets them.
+func (a *Agent) depart(ctx context.Context) error {
+	a.log.Info("leaving")
+	for _, p := range a.parts {
+		if p != nil && p.Leave != nil {
+			if err := p.Leave(ctx); err != nil {
+				a.log.Warn("cannot leave in good order", "error", err)
+			}
+		}
+	}
+	var all []error
+	for _, pool := range []*gossip.Pool{a.host.WAN, a.host.LAN} {
+		if pool != nil {
+			all = append(all, pool.Leave(ctx))
+		}
+	}
+	if len(a.server.Peers()) > 1 {
+		select {
+		case <-time.After(a.now.agent.DrainTime):
+		case <-ctx.Done():
+		}
+	}
+	if err := errors.Join(all...); err != nil {
+		return fmt.Errorf("cannot leave: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-sockaddr"
+
+	"rostra/engine/consensus"
+	"rostra/engine/gossip"
+	"rostra/engine/server"
+	"rostra/feature/member"
+	"rostra/kit/httpd"
+	"rostra/surface/dns"
+)
+
+// stopTime is how long a stopping agent waits for its log.
+const stopTime = 10 * time.Second
+
+// openEngine opens gossip and the replicated state.
+func (a *Agent) openEngine(s *Settings) error {
+	if err := a.openGossip(s); err != nil {
+		return err
+	}
+	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, Rooms: a.features, Hold: s.HoldTimeout,
+		QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime, Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir})
+	if err != nil {
+		return err
+	}
+	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: true, Logger: a.log.WithGroup("server").WithGroup("raft"),
+		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort))}
+	if s.DataDir != "" {
+		o.Dir = filepath.Join(s.DataDir, "raft")
+	}
+	if m := s.RaftMultiplier; m > 1 {
+		o.HeartbeatTimeout, o.ElectionTimeout = time.Duration(m)*500*time.Millisecond, time.Duration(m)*500*time.Millisecond
+		o.LeaderLease = time.Duration(m) * 250 * time.Millisecond
+	}
+	node, err := consensus.Open(o, srv.Machine())
+	if err != nil {
+		return err
+	}
+	a.closes = append(a.closes, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+		defer cancel()
+		return node.Close(ctx)
+	})
+	srv.Attach(node)
+	a.server, a.node = srv, node
+	a.host.Door, a.host.Cluster = srv, srv
+	return nil
+}
+
+func (a *Agent) openGossip(s *Settings) error {
+	snapshot := func(name string) string {
+		if s.DataDir == "" {
+			return ""
+		}
+		return filepath.Join(s.DataDir, "serf", name+".snapshot")
+	}
+	if s.DataDir != "" {
+		if err := a.host.Disk.MkdirAll(filepath.Join(s.DataDir, "serf"), 0o700); err != nil {
+			return fmt.Errorf("cannot make the data directory: %w", err)
+		}
+	}
+	self := &a.host.Self
+	tags := member.Tags(self, s.SerfWANPort)
+	open := func(name string, wan bool, port int, snap string) (*gossip.Pool, error) {
+		p, err := gossip.Open(gossip.Options{Name: name, WAN: wan, BindAddr: s.BindAddr, BindPort: port,
+			AdvertiseAddr: self.Address, AdvertisePort: port, Tags: tags, SnapshotPath: snap,
+			Logger: a.log.WithGroup("serf")})
+		if err == nil {
+			a.closes = append(a.closes, p.Close)
+		}
+		return p, err
+	}
+	var err error
+	if a.host.LAN, err = open(self.Node, false, s.SerfLANPort, snapshot("local")); err != nil {
+		return err
+	}
+	if s.SerfWANPort > 0 {
+		a.host.WAN, err = open(self.Node+"."+self.Datacenter, true, s.SerfWANPort, snapshot("remote"))
+	}
+	return err
+}
+
+// openSurfaces prepares HTTP and DNS; their sockets are open already.
+func (a *Agent) openSurfaces(conf *settings) error {
+	s := conf.agent
+	var routes []httpd.Route
+	for _, p := range a.parts {
+		if p != nil {
+			routes = append(routes, p.Routes...)
+		}
+	}
+	extra := map[string]http.Handler{"/": http.HandlerFunc(a.front)}
+	if s.EnableDebug {
+		extra["/debug/pprof/"] = http.HandlerFunc(pprof.Index)
+		for name, h := range map[string]http.HandlerFunc{"cmdline": pprof.Cmdline, "profile": pprof.Profile,
+			"symbol": pprof.Symbol, "trace": pprof.Trace} {
+			extra["/debug/pprof/"+name] = h
+		}
+	}
+	var from []netip.Prefix
+	for _, text := range s.WriteFrom {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("http_config.allow_write_http_from: %q is no network; write one like 10.0.0.0/8", text)
+		}
+		from = append(from, p)
+	}
+	log := a.log.WithGroup("http")
+	var err error
+	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
+		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
+		MaxHeaderBytes: s.MaxHeaderBytes, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
+		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra}, routes)
+	if err != nil {
+		return err
+	}
+	a.dns = dns.New(a.host.Door, a.host.Self, conf.dns, a.log.WithGroup("dns"))
+	return nil
+}
+
+// front answers the root, where Consul has its UI.
+func (a *Agent) front(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprint(w, "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.")
+}
+
+// listeners are the sockets of the surfaces.
+type listeners struct {
+	http                []net.Listener
+	udp                 []net.PacketConn
+	tcp                 []net.Listener
+	httpAddrs, dnsAddrs []string
+}
+
+func (l *listeners) close() error {
+	var all []error
+	for _, c := range l.http {
+		all = append(all, c.Close())
+	}
+	for _, c := range l.tcp {
+		all = append(all, c.Close())
+	}
+	for _, c := range l.udp {
+		all = append(all, c.Close())
+	}
+	for i, err := range all {
+		if errors.Is(err, net.ErrClosed) {
+			all[i] = nil // Serve closed it
+		}
+	}
+	return errors.Join(all...)
+}
+
+func addresses(list string) []string { return strings.Fields(list) }
+
+func orElse(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+// listen opens the sockets of HTTP and DNS. An address that is taken is named with its setting.
+func listen(s *Settings) (*listeners, error) {
+	l := &listeners{}
+	for _, ip := range addresses(orElse(s.HTTPAddr, s.ClientAddr)) {
+		if s.HTTPPort <= 0 {
+			break
+		}
+		c, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(s.HTTPPort)))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot open the HTTP port: %w; free the address, or set ports.http or client_addr", err), l.close())
+		}
+		l.http = append(l.http, c)
+		l.httpAddrs = append(l.httpAddrs, "tcp://"+c.Addr().String())
+	}
+	for _, ip := range addresses(orElse(s.DNSAddr, s.ClientAddr)) {
+		if s.DNSPort <= 0 {
+			break
+		}
+		udp, tcp, err := dns.Listen(net.JoinHostPort(ip, strconv.Itoa(s.DNSPort)))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot open the DNS port: %w; free the address, or set ports.dns or client_addr", err), l.close())
+		}
+		l.udp, l.tcp = append(l.udp, udp...), append(l.tcp, tcp)
+		l.dnsAddrs = append(l.dnsAddrs, tcp.Addr().String())
+	}
+	return l, nil
+}
+
+// privateAddress finds the one address to advertise when the agent listens on all.
+func privateAddress(advertised bool) (string, error) {
+	if advertised {
+		return "", errors.New("advertise_addr: it must name one address, not all of them")
+	}
+	list, err := sockaddr.GetPrivateIPs()
+	if err != nil {
+		return "", fmt.Errorf("cannot find this host's private address: %w; set advertise_addr", err)
+	}
+	switch all := strings.Fields(list); len(all) {
+	case 1:
+		return all[0], nil
+	case 0:
+		return "", errors.New("no private IPv4 address found; set advertise_addr")
+	default:
+		return "", fmt.Errorf("Multiple private IPv4 addresses found (%s); set advertise_addr or bind_addr to one of them", strings.Join(all, ", "))
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"rostra/engine/build"
+	"rostra/engine/room"
+	"rostra/kit/disk"
+)
+
+// newUUID returns 36 characters, all 128 bits random (spec http/conventions.md §13).
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // crypto/rand does not fail
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+var (
+	uuidForm       = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	datacenterForm = regexp.MustCompile(`^[a-z0-9_-]+$`)
+)
+
+// prepareDir makes the data directory and refuses one that belongs to another program or agent.
+func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("data_dir: %s is not a directory; name one that is, or a new one", dir)
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("data_dir: cannot make %s: %w; choose another directory or make it writable", dir, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "raft", "format")); errors.Is(err, os.ErrNotExist) {
+		for _, theirs := range []string{"raft/raft.db", "raft/wal", "raft/peers.info", "serf/local.snapshot", "server_metadata.json", "mdb"} {
+			if _, err := os.Lstat(filepath.Join(dir, theirs)); err == nil {
+				return nil, fmt.Errorf("data_dir: %s belongs to Consul (it holds %s); name a new directory and bring the data over with a snapshot", dir, theirs)
+			}
+		}
+	}
+	probe := filepath.Join(dir, "writable"+disk.TempSuffix)
+	if f, err := fs.OpenFile(probe, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
+		return nil, fmt.Errorf("data_dir: cannot write in %s: %w; make it writable for this user or choose another", dir, err)
+	} else if err := errors.Join(f.Close(), fs.Remove(probe)); err != nil {
+		return nil, fmt.Errorf("data_dir: cannot write in %s: %w", dir, err)
+	}
+	unlock, err = disk.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	return unlock, nil
+}
+
+// nodeID returns the node's ID: the configured one, the one kept in the data directory, or a new one, which is kept.
+func nodeID(fs disk.FS, s *Settings) (string, error) {
+	id := strings.ToLower(s.NodeID)
+	if id != "" && !uuidForm.MatchString(id) {
+		return "", fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", s.NodeID, newUUID())
+	}
+	if s.DataDir == "" {
+		if id == "" {
+			id = newUUID()
+		}
+		return id, nil
+	}
+	file := filepath.Join(s.DataDir, "node-id")
+	if id == "" {
+		b, err := disk.ReadFile(fs, file)
+		switch kept := strings.TrimSpace(string(b)); {
+		case errors.Is(err, os.ErrNotExist):
+			id = newUUID()
+		case err != nil:
+			return "", fmt.Errorf("cannot read the node's ID: %w", err)
+		case !uuidForm.MatchString(kept):
+			return "", fmt.Errorf("%s holds no UUID but %q; write the node's ID into it or set node_id", file, kept)
+		default:
+			return kept, nil
+		}
+	}
+	return id, disk.WriteFile(fs, file, []byte(id), 0o600)
+}
+
+// identity says who this agent is, from its settings.
+func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
+	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
+		Domain: domain, Server: true, Dev: dev, ServerPort: s.ServerPort}
+	if self.Node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return self, fmt.Errorf("cannot find the host's name: %w; set node_name", err)
+		}
+		self.Node = host
+	}
+	if !datacenterForm.MatchString(self.Datacenter) {
+		return self, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter)
+	}
+	lan, err := advertised(s)
+	if err != nil {
+		return self, err
+	}
+	wan := s.AdvertiseAddrWAN
+	if wan == "" {
+		wan = lan
+	}
+	self.Address = lan
+	self.Tagged = map[string]string{"lan": lan, "wan": wan, "lan_" + family(lan): lan, "wan_" + family(wan): wan}
+	self.Meta = map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
+	for k, v := range s.NodeMeta {
+		if strings.HasPrefix(k, "consul-") {
+			return self, fmt.Errorf("node_meta: Key prefix 'consul-' is reserved for internal use: %s", k)
+		}
+		self.Meta[k] = v
+	}
+	return self, nil
+}
+
+func family(ip string) string {
+	if a, err := netip.ParseAddr(ip); err == nil && a.Unmap().Is4() {
+		return "ipv4"
+	}
+	return "ipv6"
+}
+
+// advertised returns the address that others reach this agent at.
+func advertised(s *Settings) (string, error) {
+	addr := s.AdvertiseAddr
+	if addr == "" {
+		addr = s.BindAddr
+	}
+	ip, err := netip.ParseAddr(addr)
+	if err != nil {
+		return "", fmt.Errorf("advertise_addr: %q is no IP address", addr)
+	}
+	if !ip.IsUnspecified() {
+		return ip.String(), nil
+	}
+	return privateAddress(s.AdvertiseAddr != "")
+}

@@ -1,0 +1,228 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"rostra/config"
+	"rostra/engine/build"
+	"rostra/engine/room"
+	"rostra/kit/cli"
+)
+
+// graceTime is how long a stop may take before the process ends all the same.
+const graceTime = 15 * time.Second
+
+// Verbs returns the commands that are about the program itself.
+func Verbs(features []room.Room) []cli.Verb {
+	return []cli.Verb{
+		{Path: "agent", Summary: "Runs an agent", Usage: "[options]", Raw: func(c *cli.Call) int { return runAgent(features, c) },
+			Help: "Runs an agent in the foreground until it is stopped.\n\n" + config.Usage(newSettings(features).all()...)},
+		{Path: "validate", Summary: "Checks configuration files and directories", Usage: "[options] FILE_OR_DIRECTORY...",
+			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return validate(features, set) },
+			Help:  "Reads the files as one agent would and says whether it could start with them."},
+		{Path: "version", Summary: "Prints the version", Usage: "[options]", Flags: version,
+			Help: "Prints the version of Consul that this program stands in for, and its own."},
+	}
+}
+
+func version(set *flag.FlagSet) func(*cli.Call) int {
+	format := set.String("format", "pretty", "Output `format`: pretty or json.")
+	return func(c *cli.Call) int {
+		stamp := build.Info()
+		switch *format {
+		case "pretty":
+			c.Say("Consul v%s", build.Consul)
+			if stamp.Revision != "" {
+				c.Say("Revision %s", stamp.Revision)
+			}
+			c.Say("Build Date %s", stamp.Date)
+			c.Say("Protocol %d spoken by default, understands %d to %d (agent will automatically use protocol >2 when speaking to compatible agents)",
+				build.Protocol, build.ProtocolMin, build.ProtocolMax)
+			c.Say("Rostra v%s\n", build.Rostra)
+			return 0
+		case "json":
+			b, err := json.MarshalIndent(struct {
+				Version, Revision, Prerelease, BuildDate string
+				RPC                                      struct{ Default, Min, Max int }
+				Rostra                                   string
+			}{build.Consul, stamp.Revision, "", stamp.Date,
+				struct{ Default, Min, Max int }{build.Protocol, build.ProtocolMin, build.ProtocolMax}, build.Rostra}, "", "   ")
+			if err != nil {
+				return c.Fail("%v", err)
+			}
+			c.Say("%s", b)
+			return 0
+		}
+		return c.Fail("Invalid format: %s; use pretty or json", *format)
+	}
+}
+
+func validate(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
+	quiet := set.Bool("quiet", false, "Print nothing when the configuration is valid.")
+	format := set.String("config-format", "", "Read every file in this `format`: hcl or json.")
+	return func(c *cli.Call) int {
+		if len(c.Args) == 0 {
+			return c.Fail("Must specify at least one config file or directory")
+		}
+		conf := newSettings(features)
+		loaded, err := config.Load(config.Input{Files: c.Args, Format: *format}, conf.all()...)
+		if err == nil {
+			err = check(conf, loaded)
+		}
+		if err != nil {
+			return c.Fail("Config validation failed: %v", err)
+		}
+		for _, w := range loaded.Warnings {
+			fmt.Fprintln(c.Err, w)
+		}
+		if !*quiet {
+			c.Say("Configuration is valid!")
+		}
+		return 0
+	}
+}
+
+// check refuses configurations that no agent could start with.
+func check(conf *settings, loaded *config.Loaded) error {
+	s := conf.agent
+	at := func(key string) string { return loaded.Origin(key) + ": " }
+	switch {
+	case !loaded.Dev && s.DataDir == "":
+		return errors.New("data_dir cannot be empty; set -data-dir, or use -dev to keep everything in memory")
+	case !s.Server:
+		return errors.New("client agents are not supported by this version of Rostra yet; start with -server or -dev")
+	case s.Bootstrap && s.Expect > 0:
+		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
+	case s.Expect > 1:
+		return fmt.Errorf("%sbootstrap_expect = %d: clusters of several servers are not supported by this version of Rostra yet; use 1", at("bootstrap_expect"), s.Expect)
+	case !s.Bootstrap && s.Expect == 0 && !loaded.Dev:
+		return errors.New("one server forms the cluster in this version of Rostra; set -bootstrap-expect 1 to say so")
+	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
+		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
+	}
+	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.server": s.ServerPort,
+		"ports.serf_lan": s.SerfLANPort, "ports.serf_wan": s.SerfWANPort} {
+		if port > 65535 {
+			return fmt.Errorf("%s%s: %d is no port; use one up to 65535", at(key), key, port)
+		}
+	}
+	_, err := parseLevel(s.LogLevel)
+	return err
+}
+
+func runAgent(features []room.Room, c *cli.Call) int {
+	conf := newSettings(features)
+	loaded, err := config.Load(config.Input{Args: c.Args}, conf.all()...)
+	if err == nil {
+		err = check(conf, loaded)
+	}
+	if err != nil {
+		return c.Fail("==> %v", err)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Stop(signals)
+	a, err := open(features, c.Args, conf, loaded, c.Out)
+	if err != nil {
+		return c.Fail("==> %v", oneLine(err))
+	}
+	if !conf.agent.LogJSON {
+		a.banner(c)
+	}
+	return a.attend(signals)
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+func (a *Agent) banner(c *cli.Call) {
+	s, self := a.now.agent, &a.host.Self
+	c.Say("==> Starting Consul agent...")
+	for _, line := range [][2]string{
+		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
+		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", "true (Bootstrap: true)"},
+		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: -1, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.DNSPort)},
+		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
+		{"Gossip Encryption", "false"}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
+	} {
+		c.Say("%19s: '%s'", line[0], line[1])
+	}
+	c.Say("\n==> Log data will now stream in as it occurs:\n")
+}
+
+// attend runs the agent, obeys signals and returns the exit code: 0 after an orderly end, 1 if something failed, at a
+// second signal, or when the end takes too long.
+func (a *Agent) attend(signals <-chan os.Signal) int {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx) }()
+	a.log.Info("agent is running", "node", a.host.Self.Node)
+	var late <-chan time.Time
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				a.log.Error("the agent ends", "error", oneLine(err))
+				return 1
+			}
+			a.log.Info("Exit code: code=0")
+			return 0
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				a.hangup(ctx)
+				continue
+			}
+			if late != nil {
+				a.log.Error("stopping at once: a second signal came")
+				return 1
+			}
+			late = time.After(graceTime)
+			a.log.Info("stopping", "signal", sig.String(), "leave", a.leavesOn(sig))
+			if a.leavesOn(sig) {
+				if err := a.depart(ctx); err != nil {
+					a.log.Warn("cannot leave in good order", "error", err)
+				}
+			}
+			stop()
+		case answer := <-a.leave:
+			answer <- a.depart(ctx)
+			if late == nil {
+				late = time.After(graceTime)
+			}
+			time.AfterFunc(leaveAnswer, stop)
+		case <-late:
+			a.log.Error("stopping at once: the orderly stop took too long", "limit", graceTime)
+			return 1
+		}
+	}
+}
+
+// leaveAnswer is how long the HTTP answer to a leave gets before the port closes.
+const leaveAnswer = 200 * time.Millisecond
+
+func (a *Agent) hangup(ctx context.Context) {
+	if err := a.Reload(ctx); err != nil {
+		a.log.Error("cannot reload: the old configuration stays", "error", oneLine(err))
+		return
+	}
+	a.log.Info("configuration reloaded")
+}
+
+// leavesOn says whether the signal means a graceful leave: servers only leave when told to.
+func (a *Agent) leavesOn(sig os.Signal) bool {
+	s := a.now.agent
+	if sig == syscall.SIGTERM {
+		return s.LeaveOnTerminate != nil && *s.LeaveOnTerminate
+	}
+	return s.SkipLeaveOnInt != nil && !*s.SkipLeaveOnInt
+}

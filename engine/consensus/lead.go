@@ -1,0 +1,196 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// term is one time of this server's leadership, from when it has applied all that was committed before.
+type term struct {
+	number uint64
+	ctx    context.Context
+	end    context.CancelFunc
+}
+
+// terms knows whether this server leads and is ready.
+type terms struct {
+	mu      sync.Mutex
+	stint   uint64 // counts gains and losses, so that a slow barrier does not announce a lost term
+	now     *term  // nil: not leading, or not ready
+	changed chan struct{}
+	whole   chan struct{}
+	isWhole bool
+	over    bool
+}
+
+func (t *terms) init() { t.changed, t.whole = make(chan struct{}), make(chan struct{}) }
+
+// begin starts a stint in which nothing is ready yet.
+func (t *terms) begin() (stint uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop()
+	return t.stint
+}
+
+func (t *terms) drop() {
+	t.stint++
+	if t.now != nil {
+		t.now.end()
+		t.now = nil
+		close(t.changed)
+		t.changed = make(chan struct{})
+	}
+}
+
+// ready announces the term of a stint that still lasts.
+func (t *terms) ready(stint, number uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stint != stint || t.over {
+		return false
+	}
+	ctx, end := context.WithCancel(context.Background())
+	t.now = &term{number, ctx, end}
+	close(t.changed)
+	t.changed = make(chan struct{})
+	if !t.isWhole {
+		t.isWhole = true
+		close(t.whole)
+	}
+	return true
+}
+
+// end ends the term and lets none begin.
+func (t *terms) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	t.drop()
+}
+
+func (t *terms) current() (*term, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now, t.changed
+}
+
+// Leading reports whether this server leads and has applied everything committed before its term, and the term's number.
+func (n *Node) Leading() (term uint64, ready bool) {
+	t, _ := n.terms.current()
+	if t == nil {
+		return 0, false
+	}
+	return t.number, true
+}
+
+// Whole is closed when this process has applied everything that was committed at some moment after it started. Before,
+// it must not answer any question about the state.
+func (n *Node) Whole() <-chan struct{} { return n.terms.whole }
+
+// Lead runs duty for each term this server leads, from when it is ready; duty's context ends with the term, and the next
+// begins only after duty has returned. Lead returns when ctx ends, with its error, or with the first error of duty.
+func (n *Node) Lead(ctx context.Context, duty func(ctx context.Context, term uint64) error) error {
+	var done *term
+	for {
+		t, changed := n.terms.current()
+		if t == nil || t == done {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-changed:
+				continue
+			}
+		}
+		done = t
+		during, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(t.ctx, cancel)
+		err := duty(during, t.number)
+		stop()
+		cancel()
+		if err != nil && ctx.Err() == nil && t.ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// watchLeadership follows Raft's announcements. It must always listen: Raft waits until it is heard.
+func (n *Node) watchLeadership(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			n.terms.end()
+			return
+		case leads := <-n.notify:
+			stint := n.terms.begin()
+			if leads {
+				n.spawn(func() { n.becomeReady(stint) })
+			}
+		}
+	}
+}
+
+// becomeReady passes this term's own barrier.
+func (n *Node) becomeReady(stint uint64) {
+	before := n.raft.CurrentTerm()
+	if n.raft.Barrier(0).Error() != nil || n.failure() != nil || n.raft.CurrentTerm() != before {
+		return // leadership went, and with it the stint
+	}
+	if n.terms.ready(stint, before) {
+		n.opts.Logger.Info("this server leads", "term", before)
+		n.correctAddress()
+	}
+}
+
+// correctAddress replaces the address a lone server is stored with when it was given another.
+func (n *Node) correctAddress() {
+	servers := n.servers()
+	if len(servers) == 1 && string(servers[0].ID) == n.opts.ID && string(servers[0].Address) != n.opts.Address {
+		f := n.raft.AddVoter(servers[0].ID, raft.ServerAddress(n.opts.Address), 0, 0)
+		if err := f.Error(); err != nil {
+			n.opts.Logger.Warn("cannot store this server's new address", "error", err)
+		}
+	}
+}
+
+func (n *Node) servers() []raft.Server {
+	f := n.raft.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	return f.Configuration().Servers
+}
+
+// stranger returns an error if the stored cluster is one other server: this one would wait for it forever.
+func (n *Node) stranger() error {
+	servers := n.servers()
+	if !n.opts.Bootstrap || len(servers) != 1 || string(servers[0].ID) == n.opts.ID {
+		return nil
+	}
+	return fmt.Errorf("cannot use %s: it belongs to server %s, this is %s; restore the file node-id from a copy, or move the directory away",
+		n.opts.Dir, servers[0].ID, n.opts.ID)
+}
+
+// leadAtOnce spares a lone voter the wait for a leader there cannot be: a shorter timeout makes Raft look at its timer
+// again, find that nobody was heard, and elect itself.
+func (n *Node) leadAtOnce() {
+	voters, self := 0, false
+	for _, s := range n.servers() {
+		if s.Suffrage == raft.Voter {
+			voters++
+			self = self || string(s.ID) == n.opts.ID
+		}
+	}
+	if voters != 1 || !self {
+		return
+	}
+	c := n.raft.ReloadableConfig()
+	c.HeartbeatTimeout -= time.Microsecond
+	if err := n.raft.ReloadConfig(c); err != nil {
+		n.opts.Logger.Warn("cannot hurry the election", "error", err)
+	}
+}

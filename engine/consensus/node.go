@@ -1,0 +1,372 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"rostra/kit/fault"
+)
+
+// Node is one server's end of the log. Its methods may be called concurrently.
+type Node struct {
+	opts      Options
+	log       *logStore
+	fsm       *fsm
+	snapshots raft.SnapshotStore
+	raft      *raft.Raft
+	packer    packer
+	terms     terms
+	notify    chan bool
+	full      chan struct{}
+
+	snapping sync.Mutex // one snapshot at a time
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	spawning sync.Mutex // before running is added to from outside
+	stopped  bool
+	closing  sync.Once
+	stopping chan struct{} // Raft is being shut down
+	closed   chan struct{}
+
+	failing sync.Once
+	failed  chan struct{}
+	reason  atomic.Pointer[error]
+	cut     atomic.Uint64 // snapshots cut by this process
+}
+
+// Open opens or creates the log in o.Dir and starts to replay it into m; Whole tells when m is up to date. A lone voter
+// leads at once. Errors name the file and what to do. Whoever opens two Nodes on one Dir loses both: take disk.Lock.
+func Open(o Options, m Machine) (*Node, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	if o.Dir != "" {
+		if err := prepareDir(o.FS, o.Dir); err != nil {
+			return nil, err
+		}
+	}
+	log, err := openLog(&o)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{opts: o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1),
+		failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}
+	n.terms.init()
+	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, log.close())
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	o := &n.opts
+	n.snapshots = raft.NewInmemSnapshotStore()
+	if o.Dir != "" {
+		s, err := openSnapshots(o.FS, filepath.Join(o.Dir, "snapshots"), o.Logger, n.log.span)
+		if err != nil {
+			return err
+		}
+		n.snapshots = s
+	}
+	begun, err := n.reconcile()
+	if err != nil {
+		return err
+	}
+	trans := o.Transport
+	if trans == nil {
+		_, trans = raft.NewInmemTransport(raft.ServerAddress(o.Address))
+	}
+	if o.Bootstrap && !begun {
+		if err := n.bootstrap(); err != nil {
+			return err
+		}
+	}
+	if err := n.startRaft(trans); err != nil {
+		return err
+	}
+	if err := n.stranger(); err != nil {
+		return errors.Join(err, n.raft.Shutdown().Error())
+	}
+	n.packer = packer{now: o.Now, maximum: o.QueueBytes, refuse: n.refusal,
+		slow:   func() bool { return n.log.latency.Load() >= int64(o.SlowAppend) },
+		submit: func(entry []byte) raft.ApplyFuture { return n.raft.Apply(entry, 0) }}
+	n.packer.start()
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.running.Go(func() { n.watchLeadership(ctx) })
+	n.running.Go(func() { n.cutWhenFull(ctx) })
+	n.running.Go(func() { n.noteReach(ctx) })
+	n.leadAtOnce()
+	return nil
+}
+
+// reconcile compares the log, the snapshots and what was noted, and refuses to go on if something committed is missing.
+// It reports whether there is any state.
+func (n *Node) reconcile() (begun bool, err error) {
+	first, last, err := n.log.span()
+	if err != nil {
+		return false, err
+	}
+	list, err := n.snapshots.List()
+	if err != nil {
+		return false, fmt.Errorf("cannot open the snapshots: %w", err)
+	}
+	newest := uint64(0)
+	if len(list) > 0 {
+		newest = list[0].Index
+	}
+	var rec metaRecord
+	if n.log.meta != nil {
+		rec = n.log.meta.record()
+	}
+	const remedy = "restore the directory %s from a copy or a saved snapshot"
+	switch {
+	case rec.Begun && last == 0 && newest == 0:
+		return false, fmt.Errorf("cannot open the log: it is empty but was not; "+remedy, n.opts.Dir)
+	case max(last, newest) < rec.Reached:
+		return false, fmt.Errorf("cannot open the log: it ends at entry %d but had reached %d; "+remedy, max(last, newest), rec.Reached, n.opts.Dir)
+	case last > newest && first > newest+1:
+		return false, fmt.Errorf("cannot open the log: it begins at entry %d but the newest snapshot ends at %d; "+remedy, first, newest, n.opts.Dir)
+	case last > 0 && last < newest:
+		// A restored snapshot lies beyond the log: the power went before the log was removed. Raft would not notice
+		// and could never append behind the gap.
+		if err := n.log.DeleteRange(first, last); err != nil {
+			return false, fmt.Errorf("cannot remove the log before a restored snapshot: %w", err)
+		}
+	}
+	return last > 0 || newest > 0, nil
+}
+
+// bootstrap writes the first entry, a cluster of this one server. Raft's own way refuses if the power went in its
+// middle; this one only looks at whether there is an entry.
+func (n *Node) bootstrap() error {
+	servers := raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: raft.ServerID(n.opts.ID), Address: raft.ServerAddress(n.opts.Address)}}}
+	err := n.log.LogStore.(raft.StableStore).SetUint64([]byte("CurrentTerm"), 1)
+	if err == nil {
+		err = n.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(servers)})
+	}
+	if err == nil && n.log.meta != nil {
+		err = n.log.meta.update(func(r *metaRecord) { r.Begun = true })
+	}
+	if err != nil {
+		return fmt.Errorf("cannot form a cluster of one: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) stable() raft.StableStore { return stableStore{n.log.LogStore.(raft.StableStore), n} }
+
+// startRaft also reads the whole log once, so damage is an error here and not a crash later.
+func (n *Node) startRaft(trans raft.Transport) (err error) {
+	n.log.opening.Store(true)
+	defer n.log.opening.Store(false)
+	defer func() {
+		if p := recover(); p != nil { // what Raft does when an entry cannot be read
+			bad, ok := p.(error)
+			if !ok {
+				panic(p)
+			}
+			err = fmt.Errorf("cannot open the log: %w", bad)
+		}
+	}()
+	n.raft, err = raft.NewRaft(n.opts.raftConfig(n.notify), n.fsm, n.log, n.stable(), n.snapshots, trans)
+	if err != nil {
+		err = fmt.Errorf("cannot open the log: %w", err)
+		if s, ok := n.snapshots.(*snapshotStore); ok && s.lastFailure() != nil {
+			err = fmt.Errorf("%w: %w; restore the directory from a copy or a saved snapshot", err, s.lastFailure())
+		}
+	}
+	return err
+}
+
+// Propose packs a Command with its neighbours and returns its own outcome after it is on disk and applied. An error is
+// the Machine's own, or a fault that tells the Command's fate: fault.NotApplied, fault.NoLeader, fault.Busy kinds and the
+// like are certain that it was and will not be applied; fault.Unknown is not, and must not be retried. command must not
+// be changed afterwards.
+func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
+	if n.failure() != nil {
+		return nil, fault.ErrNoLeader
+	}
+	if n.raft.State() != raft.Leader {
+		return nil, n.refusal(raft.ErrNotLeader)
+	}
+	return n.packer.propose(ctx, command)
+}
+
+// refusal gives an error of Raft the kind that tells the fate of what was proposed.
+func (n *Node) refusal(err error) error {
+	switch {
+	case n.failure() != nil:
+		return fault.New(fault.Unknown, "%s", err.Error())
+	case errors.Is(err, raft.ErrNotLeader):
+		if _, id := n.raft.LeaderWithID(); id == "" {
+			return fault.ErrNoLeader
+		}
+		return fault.New(fault.NotApplied, "%s", err.Error())
+	case errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
+		return fault.New(fault.NotApplied, "%s", err.Error())
+	default:
+		return fault.New(fault.Unknown, "%s", err.Error())
+	}
+}
+
+// Barrier returns when everything committed before the call is applied here. Only a leader can.
+func (n *Node) Barrier(ctx context.Context) error {
+	return n.await(ctx, func() error {
+		if err := n.raft.Barrier(0).Error(); err != nil {
+			return n.refusal(err)
+		}
+		return n.failure()
+	})
+}
+
+// await runs work, which cannot be interrupted, and stops waiting for it when ctx ends. Close still waits for it.
+func (n *Node) await(ctx context.Context, work func() error) error {
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.NotApplied, "%s", err.Error())
+	}
+	done := make(chan error, 1)
+	if !n.spawn(func() { done <- work() }) {
+		return fault.New(fault.NotApplied, stoppingText)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fault.New(fault.Unknown, "%s", ctx.Err().Error())
+	}
+}
+
+const stoppingText = "the server is stopping"
+
+// spawn runs f as a part of the node that Close waits for. It returns false if the node has stopped.
+func (n *Node) spawn(f func()) bool {
+	n.spawning.Lock()
+	defer n.spawning.Unlock()
+	if !n.stopped {
+		n.running.Go(f)
+	}
+	return !n.stopped
+}
+
+// Restore replaces the state by what r holds, size bytes as an Image wrote them, on this and later on every server.
+// The caller has checked the bytes: what the Machine then refuses cannot be undone and stops the node. Commands proposed
+// meanwhile wait; those before are applied first. Only a leader can.
+func (n *Node) Restore(ctx context.Context, size int64, r io.Reader) error {
+	return n.await(ctx, func() error {
+		n.packer.hold()
+		defer n.packer.release()
+		if err := n.raft.Barrier(0).Error(); err != nil {
+			return n.refusal(err)
+		}
+		n.snapping.Lock()
+		defer n.snapping.Unlock()
+		if err := n.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, r, 0); err != nil {
+			return n.refusal(err)
+		}
+		return n.failure()
+	})
+}
+
+// fail stops the node for good: nothing more is applied or acknowledged.
+func (n *Node) fail(err error) {
+	n.failing.Do(func() {
+		n.opts.Logger.Error("the log stops", "error", err)
+		n.reason.Store(&err)
+		close(n.failed)
+		n.terms.end()
+	})
+}
+
+func (n *Node) failure() error {
+	if p := n.reason.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Failed is closed when the node cannot go on; Failure then says why. The owner ends the process.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Failure returns why the node stopped, nil while it works.
+func (n *Node) Failure() error { return n.failure() }
+
+// Close stops the node: what waits is refused as not applied, what is in flight gets until ctx ends, a snapshot is cut
+// (unless NoStopSnapshot), files are closed. It must not be called while a Restore runs that should succeed.
+func (n *Node) Close(ctx context.Context) error {
+	var err error
+	n.closing.Do(func() {
+		n.packer.close(fault.New(fault.NotApplied, stoppingText))
+		n.stop()
+		n.terms.end()
+		drained := make(chan struct{})
+		n.spawn(func() { n.packer.wait(); close(drained) })
+		select {
+		case <-drained:
+		case <-n.failed: // nothing will be answered
+		case <-ctx.Done():
+		}
+		if n.opts.Dir != "" && n.failure() == nil && ctx.Err() == nil {
+			if !n.opts.NoStopSnapshot && n.fsm.commands.Load() > 0 {
+				if e := n.Snapshot(ctx); e != nil {
+					n.opts.Logger.Warn("cannot cut a snapshot at the stop", "error", e)
+				}
+			}
+			err = n.keepReach()
+		}
+		close(n.stopping)
+		err = errors.Join(err, n.raft.Shutdown().Error())
+		n.spawning.Lock()
+		n.stopped = true
+		n.spawning.Unlock()
+		n.running.Wait()
+		err = errors.Join(err, n.log.close())
+		close(n.closed)
+	})
+	<-n.closed
+	return err
+}
+
+// noteReach writes down how far the log has come whenever it has rested for a second, so that a log that is found
+// shorter is refused. While writes go on, each append is the evidence for the one before it.
+func (n *Node) noteReach(ctx context.Context) {
+	if n.log.meta == nil {
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if at := n.raft.CommitIndex(); at != last {
+			last = at
+		} else if n.log.meta.record().Reached < at {
+			if err := n.keepReach(); err != nil {
+				n.opts.Logger.Warn("cannot note how far the log has come", "error", err)
+			}
+		}
+	}
+}
+
+func (n *Node) keepReach() error {
+	if n.log.meta == nil {
+		return nil
+	}
+	at := n.raft.CommitIndex()
+	return n.log.meta.update(func(r *metaRecord) { r.Begun, r.Reached = r.Begun || at > 0, max(r.Reached, at) })
+}

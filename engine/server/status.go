@@ -1,0 +1,68 @@
+package server
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// counters count since the process started.
+type counters struct {
+	commands    atomic.Uint64 // run, also at replay
+	entries     atomic.Uint64 // log entries they came in
+	evaluations atomic.Uint64 // of shared Queries
+	blocking    atomic.Int64  // requests parked now
+}
+
+// Leader returns the leader's server address; "" while there is none or the state is not whole.
+func (s *Server) Leader() string {
+	if s.ready.Load() == nil {
+		return ""
+	}
+	_, addr := s.node.Leader()
+	return addr
+}
+
+// Peers returns the addresses of all servers.
+func (s *Server) Peers() []string {
+	list := []string{}
+	for _, p := range s.node.Peers() {
+		list = append(list, p.Address)
+	}
+	return list
+}
+
+// Counters returns what this server has counted since its start, and how many queries are parked now. Commands divided
+// by syncs is the number of writes per fsync.
+func (s *Server) Counters() map[string]uint64 {
+	c := s.node.Counters()
+	return map[string]uint64{
+		"commands": c.Commands, "entries": c.Entries, "appends": c.Appends, "syncs": c.Syncs, "snapshots": c.Snapshots,
+		"applied_commands": s.stats.commands.Load(), "applied_entries": s.stats.entries.Load(),
+		"evaluations": s.stats.evaluations.Load(), "blocking_queries": uint64(s.stats.blocking.Load()),
+		"index": s.store.Index(),
+	}
+}
+
+// Stats returns the sections "consul" and "raft" of info.
+func (s *Server) Stats() map[string]map[string]string {
+	raft := s.node.Stats()
+	_, leader := s.node.Leader()
+	return map[string]map[string]string{
+		"raft": raft,
+		"consul": {"acl": "disabled", "bootstrap": strconv.FormatBool(len(s.node.Peers()) <= 1), "known_datacenters": "1",
+			"leader": strconv.FormatBool(s.ready.Load() != nil), "leader_addr": leader, "server": "true"},
+	}
+}
+
+// lastContact is zero on the leader; else the time since the leader was last heard of.
+func (s *Server) lastContact() time.Duration {
+	if s.ready.Load() != nil {
+		return 0
+	}
+	at := s.node.LastContact()
+	if at.IsZero() {
+		return 0
+	}
+	return time.Since(at)
+}

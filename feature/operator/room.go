@@ -1,0 +1,30 @@
+// Package operator shows the group of servers to the people and load balancers that watch it: who leads, who the peers
+// are, and what this server has counted.
+package operator
+
+import (
+	"rostra/engine/room"
+	"rostra/kit/httpd"
+)
+
+// Room is the operator feature. It keeps nothing.
+var Room = room.Room{Name: "operator", Open: open}
+
+func open(h *room.Host, _ any) (*room.Part, error) {
+	get := func(path string, value func() any) httpd.Route {
+		return httpd.Route{Method: "GET", Path: path, Serve: func(r *httpd.Request) (httpd.Reply, error) {
+			if err := own(h, r); err != nil {
+				return httpd.Reply{}, err
+			}
+			return httpd.Reply{Value: value()}, nil
+		}}
+	}
+	return &room.Part{
+		Routes: []httpd.Route{
+			get("/v1/status/leader", func() any { return h.Cluster.Leader() }),
+			get("/v1/status/peers", func() any { return h.Cluster.Peers() }),
+			get("/v1/rostra/counters", func() any { return h.Cluster.Counters() }),
+		},
+		Stats: h.Cluster.Stats,
+	}, nil
+}

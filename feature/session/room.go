@@ -1,0 +1,42 @@
+// Package session keeps sessions: what a lock belongs to. A session is bound to a node and to checks, perhaps to a time
+// to live, and ends with any of them; kv frees its locks then, in the same step (spec http/session.md).
+package session
+
+import (
+	"context"
+	"time"
+
+	"rostra/engine/room"
+	"rostra/kit/store"
+)
+
+// Room is the session feature.
+var Room = room.Room{
+	Name:     "session",
+	Tables:   []store.AnyTable{Sessions, renewals},
+	Triggers: []store.Trigger{checksEndSessions, nodesEndSessions},
+	Commands: []room.CommandType{
+		{New: func() room.Command { return new(Create) }, Rules: 1},
+		{New: func() room.Command { return new(Destroy) }, Rules: 1},
+		{New: func() room.Command { return new(Renew) }, Rules: 1},
+		{New: func() room.Command { return new(Expire) }, Rules: 1},
+	},
+	Settings: func() any { return new(Settings) },
+	Open: func(h *room.Host, settings any) (*room.Part, error) {
+		w := &web{door: h.Door, node: h.Self.Node}
+		w.obey(settings.(*Settings))
+		return &room.Part{
+			Routes: w.routes(),
+			Loops:  []room.Loop{{Name: "session expiry", Run: func(ctx context.Context) error { return expire(ctx, h.Door) }}},
+			Reload: func(settings any) error {
+				w.obey(settings.(*Settings))
+				return nil
+			},
+		}, nil
+	},
+}
+
+// Settings are what an operator may choose.
+type Settings struct {
+	TTLMin time.Duration `key:"session_ttl_min" default:"10s" reload:"yes" help:"The shortest TTL a session may have."`
+}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"rostra/engine/room"
+	"rostra/feature/acl"
+	"rostra/feature/catalog"
+	"rostra/feature/connect"
+	"rostra/feature/health"
+	"rostra/feature/kv"
+	"rostra/feature/local"
+	"rostra/feature/member"
+	"rostra/feature/operator"
+	"rostra/feature/session"
+	"rostra/feature/snapshot"
+	"rostra/feature/txn"
+)
+
+// features is what this program can do, in the order in which features may know each other.
+var features = []room.Room{acl.Room, catalog.Room, health.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
+	operator.Room, snapshot.Room, connect.Room}
