@@ -84,7 +84,7 @@ type Agent struct {
 }
 
 // open puts an agent together. What was opened before an error is closed again.
-func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, logTo io.Writer) (_ *Agent, err error) {
+func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, out io.Writer) (_ *Agent, err error) {
 	a := &Agent{features: features, args: args, loaded: loaded, now: conf, level: new(slog.LevelVar), leave: make(chan chan error)}
 	defer func() {
 		if err != nil {
@@ -96,7 +96,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.level.Set(level)
-	a.log = newLog(logTo, a.level, conf.agent.LogJSON)
+	a.log = newLog(out, a.level, conf.agent.LogJSON)
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)
 	}
@@ -121,6 +121,9 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.closes = append(a.closes, a.ports.close)
+	if !s.LogJSON {
+		banner(out, s, &self)
+	}
 	a.host = &room.Host{Self: self, Log: a.log, Disk: fs, Dir: s.DataDir, Agent: a}
 	if err := a.openEngine(s); err != nil {
 		return nil, err

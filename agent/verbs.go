@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -136,17 +137,14 @@ func runAgent(features []room.Room, c *cli.Call) int {
 	if err != nil {
 		return c.Fail("==> %v", oneLine(err))
 	}
-	if !conf.agent.LogJSON {
-		a.banner(c)
-	}
 	return a.attend(signals)
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func (a *Agent) banner(c *cli.Call) {
-	s, self := a.now.agent, &a.host.Self
-	c.Say("==> Starting Consul agent...")
+// banner tells who is starting, in the form that people know.
+func banner(out io.Writer, s *Settings, self *room.Identity) {
+	fmt.Fprintln(out, "==> Starting Consul agent...")
 	for _, line := range [][2]string{
 		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
 		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", "true (Bootstrap: true)"},
@@ -154,9 +152,9 @@ func (a *Agent) banner(c *cli.Call) {
 		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
 		{"Gossip Encryption", "false"}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
 	} {
-		c.Say("%19s: '%s'", line[0], line[1])
+		fmt.Fprintf(out, "%19s: '%s'\n", line[0], line[1])
 	}
-	c.Say("\n==> Log data will now stream in as it occurs:\n")
+	fmt.Fprint(out, "\n==> Log data will now stream in as it occurs:\n\n")
 }
 
 // attend runs the agent, obeys signals and returns the exit code: 0 after an orderly end, 1 if something failed, at a

@@ -28,6 +28,10 @@ func encodeEntry(time int64, commands [][]byte, size int) []byte {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(c)))
 		b = append(b, c...)
 	}
+	return appendSum(b)
+}
+
+func appendSum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 

@@ -3,6 +3,7 @@ package consensus
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,8 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metrics"
 	"github.com/hashicorp/raft-wal/segment"
+
+	"rostra/kit/disk"
 )
 
 // sizesKept is how many of the newest entries' sizes are known, and so the most that TrailingBytes can keep.
@@ -50,6 +53,14 @@ func openLog(o *Options) (*logStore, error) {
 	meta, err := openMeta(o.FS, dir)
 	if err != nil {
 		return nil, err
+	}
+	if meta.fresh { // before the first entry meta is there, so before the first snapshot too
+		names, _ := o.FS.List(filepath.Join(o.Dir, "snapshots"))
+		for _, n := range names {
+			if !strings.HasSuffix(n, disk.TempSuffix) {
+				return nil, fmt.Errorf("cannot open the log: %s is missing but there is a snapshot; restore the directory %s from a copy", meta.name, o.Dir)
+			}
+		}
 	}
 	if err := meta.repair(); err != nil {
 		return nil, err

@@ -37,6 +37,8 @@ type metaStore struct {
 	name string
 	dir  string
 
+	fresh bool // there was no file
+
 	mu  sync.Mutex
 	rec metaRecord
 }
@@ -52,6 +54,7 @@ func openMeta(fs disk.FS, dir string) (*metaStore, error) {
 				return nil, fmt.Errorf("cannot open the log: %s is missing but %s is there; restore the directory from a copy", m.name, n)
 			}
 		}
+		m.fresh = true
 		return m, listErr
 	}
 	return m, err

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,15 +23,21 @@ func cutOptions(d disk.FS) Options {
 	return o
 }
 
-// history is what a client knows: what was acknowledged, and the one write whose outcome it was not told.
+// history is what clients know: what was acknowledged, and the writes whose outcome they were not told.
 type history struct {
+	mu      sync.Mutex
 	acked   map[string]string
-	unknown string
+	unknown map[string]bool
 }
 
+func newHistory() *history { return &history{acked: map[string]string{}, unknown: map[string]bool{}} }
+
 func (h *history) put(n *Node, key, value string) error {
-	if _, err := n.Propose(context.Background(), []byte(key+"="+value)); err != nil {
-		h.unknown = key
+	_, err := n.Propose(context.Background(), []byte(key+"="+value))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.unknown[key] = true
 		return err
 	}
 	h.acked[key] = value
@@ -45,6 +52,21 @@ func (h *history) puts(n *Node, round string, count int) error {
 		}
 	}
 	return h.put(n, "counter", round)
+}
+
+// crowd writes from many at once, so that entries carry several Commands and appends span several pages.
+func (h *history) crowd(n *Node, round string) error {
+	var wg sync.WaitGroup
+	errs := make([]error, 6)
+	for i := range errs {
+		wg.Go(func() {
+			for j := range 3 {
+				errs[i] = errors.Join(errs[i], h.put(n, fmt.Sprint(round, i, "-", j), strings.Repeat(round, 3000+100*i)))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // life is one process: it opens the log, writes, cuts snapshots, stops cleanly. It ends at the first error.
@@ -81,6 +103,9 @@ func (h *history) write(n *Node, round string) error {
 	if err := n.Snapshot(ctx); err != nil {
 		return err
 	}
+	if err := h.crowd(n, round); err != nil {
+		return err
+	}
 	return h.puts(n, round+"c", 12)
 }
 
@@ -100,19 +125,19 @@ func (h *history) check(d disk.FS) error {
 		return fmt.Errorf("not whole: %v", n.Stats())
 	}
 	for k, v := range h.acked {
-		if got := w.get(k); got != v && k != h.unknown {
+		if got := w.get(k); got != v && !h.unknown[k] {
 			return fmt.Errorf("%s was acknowledged as %.10q and is %.10q", k, v, got)
 		}
 	}
 	return nil
 }
 
-// TestPowerCutAtEveryStep: two lives of a server, the power cut at every step of them, strictly and with torn writes.
+// TestPowerCutAtEveryStep: two lives of a server, ended at every step of them, in three ways (see powerCut).
 // What was acknowledged is found, the server starts, writes, stops and starts again.
 func TestPowerCutAtEveryStep(t *testing.T) {
 	whole := disk.NewForgetful()
 	for _, round := range []string{"p", "q"} {
-		if err := (&history{acked: map[string]string{}}).life(whole, round); err != nil {
+		if err := newHistory().life(whole, round); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,43 +147,52 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 	if testing.Short() {
 		stride = 7
 	}
-	for _, torn := range []bool{false, true} {
-		for at := 0; at <= steps; at += stride {
-			d, h := disk.NewForgetful(), &history{acked: map[string]string{}}
-			d.CutAfter(at)
-			err := h.life(d, "p")
-			if err == nil {
-				err = h.life(d, "q")
-			}
-			if err != nil && d.Steps() < at {
-				t.Fatalf("before the cut after step %d: %v", at, err)
-			}
-			after := powerCut(d, torn, at)
-			if err := h.check(after); err != nil {
-				t.Fatalf("cut after step %d of %d (torn %v), then: %v", at, steps, torn, err)
-			}
-			if err := h.life(after, "r"); err != nil {
-				t.Fatalf("cut after step %d (torn %v): the next life: %v", at, torn, err)
-			}
-			if err := h.check(after.PowerCut()); err != nil {
-				t.Fatalf("cut after step %d (torn %v): after the next life: %v", at, torn, err)
-			}
+	for _, how := range []string{"strict", "torn", "killed"} {
+		t.Run(how, func(t *testing.T) { t.Parallel(); cutEverywhere(t, steps, stride, how) })
+	}
+}
+
+func cutEverywhere(t *testing.T, steps, stride int, how string) {
+	for at := 0; at <= steps; at += stride {
+		d, h := disk.NewForgetful(), newHistory()
+		d.CutAfter(at)
+		err := h.life(d, "p")
+		if err == nil {
+			err = h.life(d, "q")
+		}
+		if err != nil && d.Steps() < at {
+			t.Fatalf("before the cut after step %d: %v", at, err)
+		}
+		after := powerCut(d, how, at)
+		if err := h.check(after); err != nil {
+			t.Fatalf("cut after step %d of %d (%s), then: %v", at, steps, how, err)
+		}
+		if err := h.life(after, "r"); err != nil {
+			t.Fatalf("cut after step %d (%s): the next life: %v", at, how, err)
+		}
+		if err := h.check(after.PowerCut()); err != nil {
+			t.Fatalf("cut after step %d (%s): after the next life: %v", at, how, err)
 		}
 	}
 }
 
-func powerCut(d *disk.Forgetful, torn bool, seed int) *disk.Forgetful {
-	if !torn {
-		return d.PowerCut()
+// powerCut ends a disk's life: strict forgets all that was not synced, torn keeps some of it, and killed keeps all, as
+// when only the process died.
+func powerCut(d *disk.Forgetful, how string, seed int) *disk.Forgetful {
+	switch how {
+	case "torn":
+		return d.PowerCutTorn(rand.New(rand.NewPCG(7, uint64(seed))).IntN)
+	case "killed":
+		return d.PowerCutTorn(func(n int) int { return n - 1 })
 	}
-	return d.PowerCutTorn(rand.New(rand.NewPCG(7, uint64(seed))).IntN)
+	return d.PowerCut()
 }
 
 // TestPowerCutAroundARestore: what is found is the state before or the one restored, the latter once acknowledged.
 func TestPowerCutAroundARestore(t *testing.T) {
 	const image = "seen 1\nnew=state\n"
 	for at := 0; ; at++ {
-		d, h := disk.NewForgetful(), &history{acked: map[string]string{}}
+		d, h := disk.NewForgetful(), newHistory()
 		n := mustOpen(t, cutOptions(d), newWords())
 		if err := h.puts(n, "a", 8); err != nil {
 			t.Fatal(err)
@@ -171,7 +205,7 @@ func TestPowerCutAroundARestore(t *testing.T) {
 		}
 		_ = n.Close(context.Background())
 		done := restored == nil && after == nil && d.Steps() < at
-		d = powerCut(d, at%2 == 1, at)
+		d = powerCut(d, []string{"strict", "torn", "killed"}[at%3], at)
 		w := newWords()
 		n, err := Open(cutOptions(d), w)
 		if err != nil {
@@ -210,7 +244,7 @@ func TestAMissingSyncIsCaught(t *testing.T) {
 		"names in the data folder": is("syncdir", "/data/raft"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, h := disk.NewForgetful(), &history{acked: map[string]string{}}
+			d, h := disk.NewForgetful(), newHistory()
 			d.Lie(drop)
 			if err := h.life(d, "p"); err != nil {
 				t.Fatal(err)

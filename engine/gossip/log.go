@@ -2,37 +2,51 @@ package gossip
 
 import (
 	"context"
-	"log"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 )
 
-// levels are the prefixes by which Serf and memberlist mark their lines.
-var levels = []struct {
-	prefix string
-	level  slog.Level
-}{{"[ERR]", slog.LevelError}, {"[ERROR]", slog.LevelError}, {"[WARN]", slog.LevelWarn}, {"[INFO]", slog.LevelInfo},
-	{"[DEBUG]", slog.LevelDebug}}
+// levelTrace is one below Debug, as everywhere in the agent.
+const levelTrace = slog.LevelDebug - 4
 
-// shim turns the libraries' log lines into records.
-type shim struct{ log *slog.Logger }
-
-func newLogger(l *slog.Logger) *log.Logger {
-	if l == nil {
-		l = slog.New(slog.DiscardHandler)
-	}
-	return log.New(shim{l}, "", 0)
+var levels = map[string]slog.Level{
+	"TRACE": levelTrace, "DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn,
+	"ERR": slog.LevelError, "ERROR": slog.LevelError,
 }
 
-// Write takes one line.
-func (s shim) Write(line []byte) (int, error) {
-	text, level := strings.TrimSpace(string(line)), slog.LevelInfo
-	for _, l := range levels {
-		if rest, ok := strings.CutPrefix(text, l.prefix); ok {
-			text, level = strings.TrimSpace(rest), l.level
-			break
+// lineWriter takes the lines of Serf and memberlist, "[WARN] serf: what happened", and logs them at their level.
+type lineWriter struct {
+	log     *slog.Logger
+	closing atomic.Bool // from now on all is Debug: sockets that close under their users are no errors
+}
+
+// Write logs one line; it never fails.
+func (w *lineWriter) Write(line []byte) (int, error) {
+	level, text := parseLine(string(line))
+	if w.closing.Load() {
+		level = min(level, slog.LevelDebug)
+	}
+	if ctx := context.Background(); w.log.Enabled(ctx, level) {
+		w.log.Log(ctx, level, text)
+	}
+	return len(line), nil
+}
+
+// parseLine splits a line into level and text. The text is one line whatever names and errors other machines sent.
+func parseLine(line string) (slog.Level, string) {
+	level, text := slog.LevelInfo, strings.TrimSpace(line)
+	if rest, ok := strings.CutPrefix(text, "["); ok {
+		if name, rest, ok := strings.Cut(rest, "]"); ok {
+			if l, known := levels[name]; known {
+				level, text = l, strings.TrimSpace(rest)
+			}
 		}
 	}
-	s.log.Log(context.Background(), level, text)
-	return len(line), nil
+	return level, strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
 }

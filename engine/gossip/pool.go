@@ -1,153 +1,208 @@
-// Package gossip finds the other agents: a Serf pool for one datacenter (LAN) and one of the servers of all (WAN), each
-// behind a few calls. It knows members, their tags and coordinates; what a member means to the catalog is a feature's
-// affair. In this version a pool has one member, the agent itself.
 package gossip
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/hashicorp/memberlist"
-	"github.com/hashicorp/serf/coordinate"
 	"github.com/hashicorp/serf/serf"
+
+	"rostra/kit/fault"
 )
 
-// Options describe this agent to a pool.
-type Options struct {
-	Name          string            // unique in the pool
-	WAN           bool              // timings for long distances
-	BindAddr      string            // IP address
-	BindPort      int               // UDP and TCP; 0 takes a free one
-	AdvertiseAddr string            // IP address that others reach; BindAddr if ""
-	AdvertisePort int               // 0: the bound port
-	Tags          map[string]string // what members tell each other
-	SnapshotPath  string            // file that remembers the members; "" for none
-	Logger        *slog.Logger
+// ErrNoCoordinate is returned where coordinates are switched off.
+var ErrNoCoordinate = errors.New("coordinates are disabled")
+
+var errClosed = errors.New("the gossip pool is closed")
+
+// Pool is this process's membership in one pool. Its methods may be called at the same time from several goroutines.
+type Pool struct {
+	name     string
+	serf     *serf.Serf
+	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
+	log      *lineWriter
+	work     sync.WaitGroup // receive and leave
+	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
+	feeds    feeds
+
+	ending  sync.Mutex    // guards leaving and closed
+	leaving chan struct{} // not nil once Leave was called; closed when Serf has left
+	leftErr error         // valid once leaving is closed
+	closed  bool
+	stop    chan struct{} // ends receive
+	done    chan struct{} // closed when Close has done its work
 }
 
-// Status is what the pool believes of a member. The numbers are those of the HTTP API.
-type Status int
-
-// The statuses a member can have.
-const (
-	StatusNone Status = iota
-	StatusAlive
-	StatusLeaving
-	StatusLeft
-	StatusFailed
-)
-
-// String returns the word that the members table shows.
-func (s Status) String() string {
-	return [...]string{"none", "alive", "leaving", "left", "failed"}[s]
-}
-
-// Member is one agent as the pool sees it.
-type Member struct {
-	Name                                  string
-	Addr                                  string // IP address
-	Port                                  uint16
-	Tags                                  map[string]string
-	Status                                Status
-	ProtocolMin, ProtocolMax, ProtocolCur uint8
-	DelegateMin, DelegateMax, DelegateCur uint8
-}
-
-// Pool is this agent's membership. Safe for concurrent use.
-type Pool struct{ serf *serf.Serf }
-
-// Open joins nobody: it starts a pool of one. An address that is in use is an error that names it.
-func Open(o Options) (*Pool, error) {
-	c := serf.DefaultConfig()
-	c.Init()
-	c.NodeName, c.Tags, c.SnapshotPath = o.Name, o.Tags, o.SnapshotPath
-	c.ProtocolVersion = 5
-	c.Logger = newLogger(o.Logger)
-	c.MemberlistConfig = memberlist.DefaultLANConfig()
-	if o.WAN {
-		c.MemberlistConfig = memberlist.DefaultWANConfig()
+func newPool(name string, log *lineWriter) *Pool {
+	return &Pool{
+		name: name, log: log, incoming: make(chan serf.Event, 1024),
+		stop: make(chan struct{}), done: make(chan struct{}), feeds: feeds{log: log.log},
 	}
-	m := c.MemberlistConfig
-	m.Logger = c.Logger
-	m.BindAddr, m.BindPort = o.BindAddr, o.BindPort
-	m.AdvertiseAddr, m.AdvertisePort = o.AdvertiseAddr, o.AdvertisePort
-	m.DeadNodeReclaimTime = deadNodeReclaim
-	s, err := serf.Create(c)
-	if err != nil {
-		where := net.JoinHostPort(o.BindAddr, strconv.Itoa(o.BindPort))
-		return nil, fmt.Errorf("cannot open the gossip port %s: %s; free the address, or set ports.serf_lan, ports.serf_wan or bind_addr",
-			where, strings.ReplaceAll(err.Error(), "\n", " "))
+}
+
+func (p *Pool) start(s *serf.Serf) {
+	p.serf = s
+	p.work.Go(p.receive)
+}
+
+// receive hands Serf's events to the feeds until the pool is closed.
+func (p *Pool) receive() {
+	for {
+		select {
+		case e := <-p.incoming:
+			if e, ok := toEvent(e); ok {
+				p.feeds.publish(e)
+			}
+		case <-p.stop:
+			return
+		}
 	}
-	return &Pool{s}, nil
 }
 
-// deadNodeReclaim is how long a dead name is kept from another address (spec agent.md §13).
-const deadNodeReclaim = 30e9
-
-func newMember(m serf.Member) Member {
-	return Member{Name: m.Name, Addr: m.Addr.String(), Port: m.Port, Tags: m.Tags, Status: Status(m.Status),
-		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
-		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur}
-}
-
-// Members returns all members the pool knows, by name.
+// Members returns all known members, this one included, also those that left or failed not long ago, by name.
 func (p *Pool) Members() []Member {
-	var list []Member
-	for _, m := range p.serf.Members() {
-		list = append(list, newMember(m))
+	list := p.serf.Members()
+	members := make([]Member, len(list))
+	for i, m := range list {
+		members[i] = toMember(m)
 	}
-	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return members
 }
 
-// Local returns this agent as a member.
-func (p *Pool) Local() Member { return newMember(p.serf.LocalMember()) }
-
-// Leave tells the others that this agent goes of its own will. The pool stays open.
-func (p *Pool) Leave(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- p.serf.Leave() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+// Local returns this member with the address and port it advertises. When it has left and the others have forgotten it,
+// that is all that is known.
+func (p *Pool) Local() Member {
+	for _, m := range p.serf.Members() { // not LocalMember, which panics once this member is forgotten
+		if m.Name == p.name {
+			return toMember(m)
+		}
 	}
+	n := p.serf.Memberlist().LocalNode()
+	return Member{Name: p.name, Addr: n.Addr.String(), Port: n.Port, Tags: map[string]string{}, Status: StatusLeft}
 }
 
-// Close stops taking part. The others will think that this agent failed, unless it left before.
-func (p *Pool) Close() error {
-	err := p.serf.Shutdown()
-	<-p.serf.ShutdownCh()
-	return err
+// Join connects this pool with those of the members at the addresses, host[:port], where a host name stands for all its
+// IPs. It returns how many answered, and no error if one did; else a fault with Consul's text. It takes as long as the
+// dials do, up to some ten seconds each, and ends early if the pool is closed. User events from before are not delivered.
+func (p *Pool) Join(addrs []string) (int, error) {
+	n, err := p.serf.Join(addrs, true)
+	if err == nil {
+		return n, nil
+	}
+	// memberlist 0.5 wrote its errors with a capital; the text is part of the HTTP API.
+	text := strings.ReplaceAll(err.Error(), "\t* failed to ", "\t* Failed to ")
+	return n, &fault.Error{Kind: fault.Internal, Text: text}
 }
 
-// Stats returns the pool's figures under the keys of info.
+// ForceLeave makes a failed member one that left; with prune it is no longer listed. An alive member objects and stays.
+// It waits until others are told, if there are others. An unknown name is a fault.
+func (p *Pool) ForceLeave(name string, prune bool) error {
+	if !slices.ContainsFunc(p.serf.Members(), func(m serf.Member) bool { return m.Name == name }) {
+		return fault.New(fault.Refused, "agent: No node found with name '%s'", name)
+	}
+	leave := p.serf.RemoveFailedNode
+	if prune {
+		leave = p.serf.RemoveFailedNodePrune
+	}
+	if err := leave(name); err != nil {
+		return fmt.Errorf("cannot force %s to leave: %w", name, err)
+	}
+	return nil
+}
+
+// Send tells all members of the pool, this one included, of a user event, in no order and without a guarantee. Name and
+// payload together may have 512 bytes encoded; the error beyond is Serf's, word for word.
+func (p *Pool) Send(name string, payload []byte) error { return p.serf.UserEvent(name, payload, false) }
+
+// SetTags replaces the tags of this member and waits until others are told, if there are others. The map is copied.
+func (p *Pool) SetTags(tags map[string]string) error {
+	p.tagging.Lock()
+	defer p.tagging.Unlock()
+	if err := p.serf.SetTags(copyTags(tags)); err != nil {
+		return fmt.Errorf("cannot set the tags of %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// Stats returns the section serf_lan or serf_wan of `info`, in Consul's keys; coordinate_resets is missing while
+// coordinates are disabled.
 func (p *Pool) Stats() map[string]string { return p.serf.Stats() }
 
-// Encrypted reports whether gossip is encrypted.
+// Coordinate returns where this member believes to be, or ErrNoCoordinate.
+func (p *Pool) Coordinate() (*Coordinate, error) {
+	at, err := p.serf.GetCoordinate()
+	if err != nil {
+		return nil, ErrNoCoordinate // Serf has no other reason
+	}
+	c := &Coordinate{Error: at.Error, Adjustment: at.Adjustment, Height: at.Height}
+	if len(at.Vec) != len(c.Vec) {
+		return nil, fmt.Errorf("cannot read the coordinate: it has %d dimensions", len(at.Vec))
+	}
+	copy(c.Vec[:], at.Vec)
+	return c, nil
+}
+
+// Encrypted reports whether the members share a key.
 func (p *Pool) Encrypted() bool { return p.serf.EncryptionEnabled() }
 
-// Coordinate is a place in the network's latency space, in seconds (spec agent.md §19).
-type Coordinate struct {
-	Vec                       []float64
-	Error, Adjustment, Height float64
-}
-
-// Coordinate returns where this agent is; an error if coordinates are off.
-func (p *Pool) Coordinate() (*Coordinate, error) {
-	c, err := p.serf.GetCoordinate()
-	if err != nil {
-		return nil, err
+// Leave tells the others that this member goes, so that they do not take it for failed, and goes on answering for
+// Timing.LeaveDelay. The pool still has to be closed. Leaving cannot be called off: when ctx ends first, Leave returns
+// its error and the leaving goes on; Close waits for it. A second call waits for the first.
+func (p *Pool) Leave(ctx context.Context) error {
+	p.ending.Lock()
+	if p.leaving == nil {
+		if p.closed {
+			p.ending.Unlock()
+			return fmt.Errorf("cannot leave: %w", errClosed)
+		}
+		p.leaving = make(chan struct{})
+		p.work.Go(func() {
+			defer close(p.leaving)
+			p.leftErr = p.serf.Leave()
+		})
 	}
-	return fromSerf(c), nil
+	leaving := p.leaving
+	p.ending.Unlock()
+	select {
+	case <-leaving:
+	case <-ctx.Done():
+		return fmt.Errorf("cannot wait for the end of leaving: %w", ctx.Err())
+	}
+	if p.leftErr != nil {
+		return fmt.Errorf("cannot leave: %w", p.leftErr)
+	}
+	return nil
 }
 
-func fromSerf(c *coordinate.Coordinate) *Coordinate {
-	return &Coordinate{Vec: c.Vec, Error: c.Error, Adjustment: c.Adjustment, Height: c.Height}
+// Close ends the pool: its sockets are closed, the snapshot file is whole, dials are given up, every Run returns. Without
+// a Leave before, the others will see this member fail. A second call waits for the first. Lists and Stats go on
+// answering with the last state.
+func (p *Pool) Close() error {
+	p.ending.Lock()
+	if p.closed {
+		p.ending.Unlock()
+		<-p.done
+		return nil
+	}
+	p.closed = true
+	leaving := p.leaving
+	p.ending.Unlock()
+	defer close(p.done)
+	if leaving != nil {
+		<-leaving // memberlist panics if it is shut down just before it leaves
+	}
+	p.log.closing.Store(true)
+	err := p.serf.Shutdown()
+	close(p.stop)
+	p.work.Wait()
+	p.feeds.close()
+	if err != nil {
+		return fmt.Errorf("cannot close the gossip pool: %w", err)
+	}
+	return nil
 }

@@ -71,8 +71,9 @@ type Host struct {
 type Cluster interface {
 	Leader() string  // the leader's server address; "" while unknown or the state is not whole
 	Peers() []string // server addresses
-	// Archive makes a snapshot archive of the whole state; the index is that of its newest log entry.
-	Archive(ctx context.Context) (archive io.ReadCloser, index uint64, err error)
+	// Archive cuts a snapshot of the whole state; write, to be called once, writes it as an archive. The index is
+	// that of its newest log entry.
+	Archive(ctx context.Context) (write func(io.Writer) error, index uint64, err error)
 	Unarchive(ctx context.Context, r io.Reader) error // replaces the whole state by an archive's
 	Counters() map[string]uint64                      // what the server counted since its start
 	Stats() map[string]map[string]string              // the sections "consul" and "raft" of info

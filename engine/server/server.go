@@ -48,6 +48,8 @@ type Server struct {
 	began chan struct{}        // closed and replaced whenever ready changes
 	mu    sync.Mutex           // guards began
 	stats counters
+
+	restoring sync.RWMutex // held by a restore; writers share it
 }
 
 // term is one period of leadership.
@@ -107,7 +109,9 @@ func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 		if err := s.allowed(c, o); err != nil {
 			return nil, meta, err
 		}
+		s.restoring.RLock()
 		result, err := s.node.Propose(ctx, entry)
+		s.restoring.RUnlock()
 		if err == nil || !retryable(err) || ctx.Err() != nil {
 			return result, s.meta(s.store.Index(), o), err
 		}

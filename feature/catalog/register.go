@@ -4,7 +4,7 @@ package catalog
 
 // Register writes a node, an instance on it and checks, in one step. It is idempotent: what is already so moves nothing.
 type Register struct {
-	Row      Node     `msg:"Node"`
+	Row      *Node    `msg:"Node"`
 	SkipNode bool     `msg:"SkipNode"` // leave an existing node's row alone
 	Service  *Service `msg:"Service"`  // nil: none
 	Checks   []*Check `msg:"Checks,allownil"`

@@ -82,10 +82,14 @@ func (z *Register) MarshalMsg(b []byte) (o []byte, err error) {
 	// map header, size 4
 	// string "Node"
 	o = append(o, 0x84, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o, err = z.Row.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Row")
-		return
+	if z.Row == nil {
+		o = msgp.AppendNil(o)
+	} else {
+		o, err = z.Row.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Row")
+			return
+		}
 	}
 	// string "SkipNode"
 	o = append(o, 0xa8, 0x53, 0x6b, 0x69, 0x70, 0x4e, 0x6f, 0x64, 0x65)
@@ -141,10 +145,21 @@ func (z *Register) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		}
 		switch msgp.UnsafeString(field) {
 		case "Node":
-			bts, err = z.Row.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Row")
-				return
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Row = nil
+			} else {
+				if z.Row == nil {
+					z.Row = new(Node)
+				}
+				bts, err = z.Row.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Row")
+					return
+				}
 			}
 		case "SkipNode":
 			z.SkipNode, bts, err = msgp.ReadBoolBytes(bts)
@@ -218,7 +233,13 @@ func (z *Register) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Register) Msgsize() (s int) {
-	s = 1 + 5 + z.Row.Msgsize() + 9 + msgp.BoolSize + 8
+	s = 1 + 5
+	if z.Row == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Row.Msgsize()
+	}
+	s += 9 + msgp.BoolSize + 8
 	if z.Service == nil {
 		s += msgp.NilSize
 	} else {

@@ -86,6 +86,9 @@ func readService(b []byte) (*serviceInput, error) {
 		}
 	}
 	if raw, ok := obj["Checks"]; ok && string(raw) != "null" {
+		if raw[0] == '{' { // in HCL one block is a list of one
+			raw = append(append([]byte{'['}, raw...), ']')
+		}
 		var list []json.RawMessage
 		if err := json.Unmarshal(raw, &list); err != nil {
 			return nil, err

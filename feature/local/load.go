@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"rostra/engine/room"
 )
@@ -19,17 +20,18 @@ func (k *keeper) read(defs []room.Definition) (defined, error) {
 	var out defined
 	for _, d := range defs {
 		where := fmt.Sprintf("%s:%d", d.File, d.Line)
+		kind := strings.TrimSuffix(d.Key, "s")
 		b, err := json.Marshal(d.Value)
 		if err != nil {
-			return out, fmt.Errorf("%s: cannot read this %s: %w", where, d.Key, err)
+			return out, fmt.Errorf("%s: cannot read this %s: %w", where, kind, err)
 		}
-		if d.Key == "service" {
+		if kind == "service" {
 			err = k.readService(&out, b, d.File)
 		} else {
 			err = k.readCheck(&out, b, d.File)
 		}
 		if err != nil {
-			return out, located(where, d.Key, err)
+			return out, located(where, kind, err)
 		}
 	}
 	return out, nil

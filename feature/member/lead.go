@@ -72,11 +72,11 @@ func (c reconciler) alive(ctx context.Context, m gossip.Member) error {
 	if err != nil {
 		return err
 	}
-	same := known != nil && known.ID == row.ID && known.Address == row.Address
-	if known != nil && !same {
+	moved := known != nil && (known.ID != row.ID || known.Address != row.Address)
+	if moved {
 		row.TaggedAddresses, row.Meta = known.TaggedAddresses, known.Meta
 	}
-	r := &catalog.Register{Row: row, SkipNode: same, Checks: []*catalog.Check{
+	r := &catalog.Register{Row: row, SkipNode: !moved, Checks: []*catalog.Check{
 		{Node: m.Name, CheckID: catalog.SerfHealth, Name: serfHealthName, Status: catalog.Passing, Output: aliveOutput}}}
 	if m.Tags["role"] == "consul" {
 		r.Service = consulService(m)

@@ -35,17 +35,13 @@ func (a handlers) save(r *httpd.Request) (httpd.Reply, error) {
 	if err := a.here(r); err != nil {
 		return httpd.Reply{}, err
 	}
-	archive, index, err := a.host.Cluster.Archive(r.Context())
+	write, index, err := a.host.Cluster.Archive(r.Context())
 	if err != nil {
 		return httpd.Reply{}, err
 	}
 	meta := room.Meta{Index: index, KnownLeader: true}
 	return httpd.Reply{Meta: &meta, ContentType: "application/x-gzip", Gzip: true,
-		Stream: func(w io.Writer, flush func()) error {
-			defer archive.Close()
-			_, err := io.Copy(w, archive)
-			return err
-		}}, nil
+		Stream: func(w io.Writer, _ func()) error { return write(w) }}, nil
 }
 
 func (a handlers) restore(r *httpd.Request) (httpd.Reply, error) {

@@ -39,6 +39,20 @@ func (s *Store) Restore(r io.Reader) error {
 	return nil
 }
 
+// Verify reads a snapshot to its end and returns an error if this store could not Restore it. Nothing changes.
+func (s *Store) Verify(r io.Reader) error {
+	fresh := &Store{triggers: s.triggers}
+	s.writing.Lock()
+	list := s.descriptors()
+	s.writing.Unlock()
+	fresh.build(list)
+	for _, t := range fresh.order {
+		t.discard()
+	}
+	_, err := fresh.load(r)
+	return err
+}
+
 func (s *Store) descriptors() []AnyTable {
 	var list []AnyTable
 	for _, t := range s.order {

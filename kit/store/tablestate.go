@@ -15,6 +15,7 @@ type tableState[T any, P Record[T]] struct {
 	trees    tableView[T]
 	dirty    bool // trees changed since the last capture
 	triggers bool // some trigger wants to hear of changes
+	discards bool // a snapshot is only being verified
 	store    *Store
 }
 
