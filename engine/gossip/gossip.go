@@ -6,7 +6,6 @@ package gossip
 
 import (
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net/netip"
@@ -19,7 +18,7 @@ import (
 
 // Options say who this member is and how its pool behaves. Zero values are usable except Name and BindAddr.
 type Options struct {
-	Name string // unique in the pool; on the WAN by custom "<node>.<datacenter>"
+	Name string // unique in the pool; on the WAN by convention "<node>.<datacenter>"
 	WAN  bool   // the pool between datacenters: slower timings
 	Dev  bool   // quick timings for a pool on one machine
 
@@ -130,7 +129,7 @@ func (o *Options) serfConfig(logger *log.Logger) *serf.Config {
 	c := serf.DefaultConfig()
 	c.NodeName = o.Name
 	c.Tags = copyTags(o.Tags)
-	c.LogOutput, c.Logger = io.Discard, logger
+	c.Logger = logger
 	c.SnapshotPath = o.SnapshotPath
 	c.RejoinAfterLeave = o.RejoinAfterLeave
 	c.DisableCoordinates = o.DisableCoordinates

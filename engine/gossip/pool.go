@@ -22,6 +22,7 @@ var errClosed = errors.New("the gossip pool is closed")
 // Pool is this process's membership in one pool. Its methods may be called at the same time from several goroutines.
 type Pool struct {
 	name     string
+	self     Member // this member as it was at the start
 	serf     *serf.Serf
 	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
 	log      *lineWriter
@@ -46,6 +47,7 @@ func newPool(name string, log *lineWriter) *Pool {
 
 func (p *Pool) start(s *serf.Serf) {
 	p.serf = s
+	p.self = p.Local()
 	p.work.Go(p.receive)
 }
 
@@ -74,16 +76,16 @@ func (p *Pool) Members() []Member {
 	return members
 }
 
-// Local returns this member with the address and port it advertises. When it has left and the others have forgotten it,
-// that is all that is known.
+// Local returns this member with the address and port it advertises.
 func (p *Pool) Local() Member {
 	for _, m := range p.serf.Members() { // not LocalMember, which panics once this member is forgotten
 		if m.Name == p.name {
 			return toMember(m)
 		}
 	}
-	n := p.serf.Memberlist().LocalNode()
-	return Member{Name: p.name, Addr: n.Addr.String(), Port: n.Port, Tags: map[string]string{}, Status: StatusLeft}
+	m := p.self // it has left, and another member had it pruned
+	m.Tags, m.Status = copyTags(m.Tags), StatusLeft
+	return m
 }
 
 // Join connects this pool with those of the members at the addresses, host[:port], where a host name stands for all its

@@ -1,0 +1,111 @@
+// Package dns answers questions about the catalog over UDP and TCP: nodes, services (with tags, and in the form of
+// RFC 2782), literal addresses, reverse names and the zone itself. Answers are packed once per change of what they are
+// made of, and copied, shuffled and cut to size per question; one encoder makes all of them.
+package dns
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"rostra/engine/room"
+)
+
+// Settings are the settings of the DNS interface, as config fills them from their tags.
+type Settings struct {
+	Domain            string                   `key:"domain" flag:"domain" default:"consul." help:"DNS domain that is answered"`
+	NodeTTL           time.Duration            `key:"dns_config.node_ttl" reload:"yes" help:"TTL of node, addr and NS records"`
+	ServiceTTL        map[string]time.Duration `key:"dns_config.service_ttl" reload:"yes" help:"TTLs by service name, prefix* or *"`
+	OnlyPassing       bool                     `key:"dns_config.only_passing" reload:"yes" help:"leave out instances with warnings"`
+	EnableTruncate    bool                     `key:"dns_config.enable_truncate" reload:"yes" help:"set TC on answers that were cut"`
+	UDPAnswerLimit    int                      `key:"dns_config.udp_answer_limit" default:"3" reload:"yes" help:"answers in a UDP reply without EDNS, at most 8"`
+	ARecordLimit      int                      `key:"dns_config.a_record_limit" reload:"yes" help:"addresses of a service in one reply; 0 for all"`
+	DisableCompress   bool                     `key:"dns_config.disable_compression" reload:"yes" help:"write every name in full"`
+	AllowStale        bool                     `key:"dns_config.allow_stale" default:"true" reload:"yes" help:"let any server answer, not only the leader"`
+	MaxStale          time.Duration            `key:"dns_config.max_stale" default:"87600h" reload:"yes" help:"how old such an answer may be"`
+	NodeMetaTXT       bool                     `key:"dns_config.enable_additional_node_meta_txt" default:"true" reload:"yes" help:"add node metadata as TXT records"`
+	SOARefresh        int                      `key:"dns_config.soa.refresh" default:"3600" reload:"yes" help:"SOA refresh, seconds"`
+	SOARetry          int                      `key:"dns_config.soa.retry" default:"600" reload:"yes" help:"SOA retry, seconds"`
+	SOAExpire         int                      `key:"dns_config.soa.expire" default:"86400" reload:"yes" help:"SOA expire, seconds"`
+	SOAMinTTL         int                      `key:"dns_config.soa.min_ttl" reload:"yes" help:"SOA TTL and minimum, seconds: how long absence is believed"`
+}
+
+// Server answers DNS questions from the state behind a Door. Its methods are safe for concurrent use.
+type Server struct {
+	door  room.Door
+	self  room.Identity
+	log   *slog.Logger
+	conf  atomic.Pointer[conf]
+	cache cache
+	jobs  chan job     // questions that may have to wait, from the UDP loops to the pool
+	clock atomic.Int64 // Unix seconds, about
+	quiet atomic.Int64 // no complaint before that second
+	stats stats
+}
+
+// stats count since the start.
+type stats struct {
+	udp, tcp, junk, failed, full, packed, opened, evicted, refused atomic.Uint64
+}
+
+// New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
+func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Server {
+	srv := &Server{door: door, self: self, log: log, jobs: make(chan job, queued)}
+	srv.clock.Store(time.Now().Unix())
+	srv.cache.init(srv)
+	srv.conf.Store(newConf(s, self))
+	return srv
+}
+
+// Reload takes changed settings over; the domain stays what it was. Answers sent after it returns obey them.
+func (s *Server) Reload(next *Settings) {
+	old := s.conf.Load()
+	settings := *next
+	settings.Domain = old.Domain
+	c := newConf(&settings, s.self)
+	s.conf.Store(c)
+	if c.options != old.options {
+		s.cache.clear() // the watches were opened with the old ones
+	}
+}
+
+// Counters returns what was counted since the start: questions by transport, packets that were no questions, answers
+// that failed for want of a leader, questions turned away because too many waited, connections refused, and the work of
+// the cache with its present size.
+func (s *Server) Counters() map[string]uint64 {
+	t := &s.stats
+	return map[string]uint64{
+		"dns.questions.udp": t.udp.Load(), "dns.questions.tcp": t.tcp.Load(), "dns.junk": t.junk.Load(),
+		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.tcp.refused": t.refused.Load(),
+		"dns.cache.packed": t.packed.Load(), "dns.cache.watched": t.opened.Load(), "dns.cache.evicted": t.evicted.Load(),
+		"dns.cache.entries": uint64(max(0, s.cache.count.Load())), "dns.cache.bytes": uint64(max(0, s.cache.bytes.Load())),
+		"dns.cache.watches": uint64(s.cache.watches()),
+	}
+}
+
+// fail notes that a question could not be answered, and says so in the log at most once a minute.
+func (s *Server) fail(err error) {
+	s.stats.failed.Add(1)
+	now, quiet := s.clock.Load(), s.quiet.Load()
+	if now >= quiet && s.quiet.CompareAndSwap(quiet, now+60) {
+		s.log.Warn("DNS questions cannot be answered", "error", err)
+	}
+}
+
+// tick keeps the coarse clock and sweeps the cache until ctx ends.
+func (s *Server) tick(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case now := <-t.C:
+			s.clock.Store(now.Unix())
+			if n%10 == 0 {
+				s.cache.sweep()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package dns
+
+import (
+	"bytes"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// subject is what a name is about.
+type subject uint8
+
+const (
+	aboutNothing subject = iota // nothing there can be: NXDOMAIN
+	aboutSilence                // something, but no record: NOERROR without SOA
+	aboutForeign                // not our zone
+	aboutUnable                 // a transfer
+	aboutZone                   // the zone's SOA or NS
+	aboutAddress                // a literal address
+	aboutReverse                // an address's name
+	aboutService
+	aboutNode
+)
+
+// ask is a question understood.
+type ask struct {
+	subject subject
+	kind    uint16 // the type asked for; 0 for one that no service or node has
+	name    string // of the service or node, lower-case; its whole question for services: see full
+	tag     string // lower-case; "": any
+	full    string // the question's name, lower-case, without the last dot
+	addr    netip.Addr
+}
+
+// keywords end the part of a name that belongs to something.
+var keywords = map[string]bool{"service": true, "connect": true, "virtual": true, "ingress": true, "node": true, "query": true, "addr": true}
+
+// arpa is the zone of reverse names.
+const arpa = "arpa"
+
+// understand reads a lower-case name in wire form.
+func (c *conf) understand(name []byte, kind uint16) ask {
+	labels, within := c.labels(name)
+	reverse := len(labels) > 0 && labels[len(labels)-1] == arpa
+	switch {
+	case !within && !reverse:
+		return ask{subject: aboutForeign}
+	case kind == typeAXFR:
+		return ask{subject: aboutUnable}
+	case !within:
+		return reversed(labels[:len(labels)-1], kind)
+	case kind == typeSOA, kind == typeNS:
+		return ask{subject: aboutZone, kind: kind}
+	}
+	for i := len(labels) - 1; i >= 0; i-- {
+		if keywords[labels[i]] {
+			a := c.keyword(labels[i], labels[:i], labels[i+1:], kind)
+			a.full = strings.Join(labels, ".") + "." + strings.TrimSuffix(c.Domain, ".")
+			return a
+		}
+		if kind == typeSRV && strings.HasPrefix(labels[i], "_") {
+			return c.service(labels[:i+1], labels[i+1:], kind)
+		}
+	}
+	return ask{}
+}
+
+// labels cuts a name into labels; within says that it lies in our zone, which is then cut off.
+func (c *conf) labels(name []byte) (labels []string, within bool) {
+	for at := 0; name[at] != 0; {
+		if bytes.Equal(name[at:], c.suffix) {
+			return labels, true
+		}
+		n := int(name[at])
+		labels = append(labels, string(name[at+1:at+1+n]))
+		at += 1 + n
+	}
+	return labels, false
+}
+
+func (c *conf) keyword(word string, parts, place []string, kind uint16) ask {
+	if len(parts) == 0 {
+		return ask{}
+	}
+	switch word {
+	case "service":
+		return c.service(parts, place, kind)
+	case "node":
+		return c.node(parts, place, kind)
+	case "addr":
+		return literal(parts, kind)
+	case "virtual":
+		return ask{subject: aboutSilence}
+	}
+	return ask{} // query, connect, ingress: no such thing is there
+}
+
+// here reports whether the labels after a keyword name the agent's own datacenter.
+func (c *conf) here(place []string) bool {
+	switch len(place) {
+	case 0:
+		return true
+	case 1:
+		return place[0] == c.dc
+	case 2:
+		return place[0] == c.dc && place[1] == "dc"
+	}
+	return false
+}
+
+func (c *conf) service(parts, place []string, kind uint16) ask {
+	if !c.here(place) {
+		return ask{}
+	}
+	a := ask{subject: aboutService, kind: kind}
+	last := len(parts) - 1
+	if len(parts) == 2 && parts[0][0] == '_' && parts[1][0] == '_' {
+		if a.name, a.tag = parts[0][1:], parts[1][1:]; a.tag == "tcp" {
+			a.tag = ""
+		}
+	} else {
+		a.name, a.tag = parts[last], strings.Join(parts[:last], ".")
+	}
+	switch kind {
+	case typeA, typeAAAA, typeSRV, typeANY:
+	default:
+		a.kind = 0
+	}
+	return a
+}
+
+func (c *conf) node(parts, place []string, kind uint16) ask {
+	if !c.here(place) {
+		return ask{}
+	}
+	switch kind {
+	case typeA, typeAAAA, typeANY, typeTXT:
+		return ask{subject: aboutNode, kind: kind, name: strings.Join(parts, ".")}
+	}
+	return ask{subject: aboutSilence}
+}
+
+// literal reads 8 or 32 hex digits as an address.
+func literal(parts []string, kind uint16) ask {
+	if len(parts) != 1 {
+		return ask{}
+	}
+	b, err := hex.DecodeString(parts[0])
+	addr, ok := netip.AddrFromSlice(b)
+	if err != nil || !ok {
+		return ask{}
+	}
+	return ask{subject: aboutAddress, kind: kind, addr: addr}
+}
+
+// reversed reads the labels before arpa.
+func reversed(labels []string, kind uint16) ask {
+	n := len(labels) - 1
+	if n < 0 {
+		return ask{}
+	}
+	digits := slices.Clone(labels[:n])
+	slices.Reverse(digits)
+	var text string
+	switch {
+	case labels[n] == "in-addr" && n == 4:
+		text = strings.Join(digits, ".")
+	case labels[n] == "ip6" && n == 32:
+		var b strings.Builder
+		for i, d := range digits {
+			if len(d) != 1 {
+				return ask{}
+			}
+			if i > 0 && i%4 == 0 {
+				b.WriteByte(':')
+			}
+			b.WriteString(d)
+		}
+		text = b.String()
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return ask{}
+	}
+	return ask{subject: aboutReverse, kind: kind, addr: addr.Unmap()}
+}
