@@ -13,14 +13,17 @@ import (
 
 // fsm feeds the Machine: it is Raft's FSM. All but the counters is used by Raft's one applying goroutine.
 type fsm struct {
-	machine Machine
-	opts    *Options
-	fail    func(error)
-	failure func() error
-	full    chan<- struct{} // told when a snapshot is due
+	machine  Machine
+	opts     *Options
+	fail     func(error)
+	failure  func() error
+	full     chan<- struct{} // told when a snapshot is due
+	stopping <-chan struct{}
 
 	bytes    atomic.Int64 // of log since the last snapshot
 	commands atomic.Int64
+
+	restoreError atomic.Pointer[error]
 }
 
 // Apply implements raft.FSM.
@@ -88,19 +91,30 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return &capture{fsm: f, image: image, bytes: f.bytes.Load(), commands: f.commands.Load()}, nil
 }
 
-// Restore implements raft.FSM.
+// Restore implements raft.FSM. The error is kept: Raft only logs it.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	br := bufio.NewReaderSize(r, 64<<10)
-	err := f.machine.Restore(br)
-	if err == nil {
-		_, err = io.Copy(io.Discard, br) // the checksum is judged at the end
+	err := f.restore(br)
+	if _, damage := io.Copy(io.Discard, br); damage != nil {
+		err = damage // the checksum is judged at the end, and explains what the Machine did not understand
 	}
 	if err != nil {
-		return fmt.Errorf("cannot restore the state from a snapshot: %w", err)
+		err = fmt.Errorf("cannot restore the state from a snapshot: %w", err)
+		f.restoreError.Store(&err)
+		return err
 	}
 	f.bytes.Store(0)
 	f.commands.Store(0)
 	return nil // Raft closes r
+}
+
+func (f *fsm) restore(r io.Reader) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return f.machine.Restore(r)
 }
 
 // capture is a snapshot on its way to disk.
@@ -112,7 +126,7 @@ type capture struct {
 
 // Persist implements raft.FSMSnapshot.
 func (c *capture) Persist(sink raft.SnapshotSink) error {
-	if _, err := c.image.WriteTo(sink); err != nil {
+	if _, err := c.image.WriteTo(untilStop{sink, c.fsm.stopping}); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	if err := sink.Close(); err != nil {
@@ -121,6 +135,21 @@ func (c *capture) Persist(sink raft.SnapshotSink) error {
 	c.fsm.bytes.Add(-c.bytes) // what came while it was written counts for the next
 	c.fsm.commands.Add(-c.commands)
 	return nil
+}
+
+// untilStop ends a long snapshot when the node stops.
+type untilStop struct {
+	io.Writer
+	stopping <-chan struct{}
+}
+
+func (u untilStop) Write(b []byte) (int, error) {
+	select {
+	case <-u.stopping:
+		return 0, errors.New(stoppingText)
+	default:
+		return u.Writer.Write(b)
+	}
 }
 
 // Release implements raft.FSMSnapshot.

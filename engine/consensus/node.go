@@ -61,7 +61,7 @@ func Open(o Options, m Machine) (*Node, error) {
 	n := &Node{opts: o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1),
 		failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}
 	n.terms.init()
-	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full}
+	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, log.close())
 	}
@@ -181,11 +181,12 @@ func (n *Node) startRaft(trans raft.Transport) (err error) {
 		}
 	}()
 	n.raft, err = raft.NewRaft(n.opts.raftConfig(n.notify), n.fsm, n.log, n.stable(), n.snapshots, trans)
-	if err != nil {
-		err = fmt.Errorf("cannot open the log: %w", err)
-		if s, ok := n.snapshots.(*snapshotStore); ok && s.lastFailure() != nil {
-			err = fmt.Errorf("%w: %w; restore the directory from a copy or a saved snapshot", err, s.lastFailure())
-		}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("cannot open the log in %s: %w", n.opts.Dir, err)
+	if cause := n.fsm.restoreError.Load(); cause != nil {
+		err = fmt.Errorf("%w: %w; restore the directory from a copy or a saved snapshot", err, *cause)
 	}
 	return err
 }
@@ -302,40 +303,80 @@ func (n *Node) Failed() <-chan struct{} { return n.failed }
 // Failure returns why the node stopped, nil while it works.
 func (n *Node) Failure() error { return n.failure() }
 
+// stopGrace bounds what Close waits for when there is nothing left to wait for: Raft forgets some of its futures when it
+// shuts down.
+const stopGrace = time.Second
+
 // Close stops the node: what waits is refused as not applied, what is in flight gets until ctx ends, a snapshot is cut
-// (unless NoStopSnapshot), files are closed. It must not be called while a Restore runs that should succeed.
+// (unless NoStopSnapshot), files are closed. A second call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
 	var err error
 	n.closing.Do(func() {
-		n.packer.close(fault.New(fault.NotApplied, stoppingText))
-		n.stop()
-		n.terms.end()
-		drained := make(chan struct{})
-		n.spawn(func() { n.packer.wait(); close(drained) })
-		select {
-		case <-drained:
-		case <-n.failed: // nothing will be answered
-		case <-ctx.Done():
-		}
-		if n.opts.Dir != "" && n.failure() == nil && ctx.Err() == nil {
-			if !n.opts.NoStopSnapshot && n.fsm.commands.Load() > 0 {
-				if e := n.Snapshot(ctx); e != nil {
-					n.opts.Logger.Warn("cannot cut a snapshot at the stop", "error", e)
-				}
-			}
-			err = n.keepReach()
-		}
-		close(n.stopping)
-		err = errors.Join(err, n.raft.Shutdown().Error())
-		n.spawning.Lock()
-		n.stopped = true
-		n.spawning.Unlock()
-		n.running.Wait()
-		err = errors.Join(err, n.log.close())
+		err = n.close(ctx)
 		close(n.closed)
 	})
 	<-n.closed
 	return err
+}
+
+func (n *Node) close(ctx context.Context) error {
+	n.packer.close(fault.New(fault.NotApplied, stoppingText))
+	n.stop()
+	n.terms.end()
+	n.spawning.Lock()
+	n.stopped = true
+	n.spawning.Unlock()
+	var work sync.WaitGroup // waits for running, then for the snapshot
+	idle := make(chan struct{})
+	work.Go(func() { n.packer.wait(); n.running.Wait(); close(idle) })
+	var err error
+	if n.quiet(ctx, idle) && n.opts.Dir != "" && n.failure() == nil {
+		if !n.opts.NoStopSnapshot && n.fsm.commands.Load() > 0 {
+			n.stopSnapshot(ctx, &work)
+		}
+		err = n.keepReach()
+	}
+	close(n.stopping)
+	err = errors.Join(err, n.raft.Shutdown().Error())
+	ended := make(chan struct{})
+	go func() { work.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(stopGrace):
+		n.opts.Logger.Warn("stopping without the outcome of some writes")
+	}
+	return errors.Join(err, n.log.close())
+}
+
+// quiet waits until nothing is in flight any more, and reports whether that came about.
+func (n *Node) quiet(ctx context.Context, idle <-chan struct{}) bool {
+	failed := n.failed
+	for {
+		select {
+		case <-idle:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-failed: // some of it will never end
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, stopGrace/10)
+			defer cancel()
+			failed = nil
+		}
+	}
+}
+
+func (n *Node) stopSnapshot(ctx context.Context, work *sync.WaitGroup) {
+	done := make(chan error, 1)
+	work.Go(func() { done <- n.snapshot() })
+	select {
+	case err := <-done:
+		if err != nil {
+			n.opts.Logger.Warn("cannot cut a snapshot at the stop", "error", err)
+		}
+	case <-ctx.Done():
+		n.opts.Logger.Warn("no time for a snapshot at the stop; the next start replays the log")
+	}
 }
 
 // noteReach writes down how far the log has come whenever it has rested for a second, so that a log that is found

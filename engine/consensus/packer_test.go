@@ -141,14 +141,16 @@ func TestThreeInFlightOnASlowDisk(t *testing.T) {
 	var wg sync.WaitGroup
 	for range slots {
 		wg.Go(func() { _, _ = p.propose(context.Background(), []byte("x")) })
-		defer func() { p.done <- []Outcome{{}} }()
 		<-p.sent // each leaves although none is done
 	}
 	wg.Go(func() { _, _ = p.propose(context.Background(), []byte("y")) })
 	p.queued(t, 1)
 	p.done <- []Outcome{{}}
 	<-p.sent
-	defer wg.Wait()
+	for range slots {
+		p.done <- []Outcome{{}}
+	}
+	wg.Wait()
 }
 
 func TestTheThreeOutcomes(t *testing.T) {

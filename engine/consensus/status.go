@@ -63,24 +63,26 @@ func (n *Node) Stats() map[string]string { return n.raft.Stats() }
 
 // Snapshot cuts a snapshot now and removes the log before it. Writers go on meanwhile.
 func (n *Node) Snapshot(ctx context.Context) error {
-	return n.await(ctx, func() error {
-		n.snapping.Lock()
-		defer n.snapping.Unlock()
-		c := n.raft.ReloadableConfig()
-		c.TrailingLogs = n.log.trailing(n.opts.TrailingBytes)
-		if err := n.raft.ReloadConfig(c); err != nil {
-			return err
-		}
-		err := n.raft.Snapshot().Error()
-		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot cut a snapshot: %w", err)
-		}
-		n.cut.Add(1)
+	return n.await(ctx, n.snapshot)
+}
+
+func (n *Node) snapshot() error {
+	n.snapping.Lock()
+	defer n.snapping.Unlock()
+	c := n.raft.ReloadableConfig()
+	c.TrailingLogs = n.log.trailing(n.opts.TrailingBytes)
+	if err := n.raft.ReloadConfig(c); err != nil {
+		return err
+	}
+	err := n.raft.Snapshot().Error()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
-	})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot cut a snapshot: %w", err)
+	}
+	n.cut.Add(1)
+	return nil
 }
 
 // SnapshotInfo says what a snapshot holds.

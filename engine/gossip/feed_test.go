@@ -17,7 +17,13 @@ func TestRunEndsWithThePool(t *testing.T) {
 	p := open(t, "a", nil)
 	ended := make(chan error, 1)
 	began := make(chan struct{})
-	go func() { ended <- p.Run(context.Background(), func(Event) { close(began) }) }()
+	go func() {
+		ended <- p.Run(context.Background(), func(e Event) {
+			if e.Kind == Resync {
+				close(began)
+			}
+		})
+	}()
 	<-began
 	if err := p.Close(); err != nil {
 		t.Fatal(err)

@@ -104,8 +104,23 @@ func (p *Pool) Join(addrs []string) (int, error) {
 // ForceLeave makes a failed member one that left; with prune it is no longer listed. An alive member objects and stays.
 // It waits until others are told, if there are others. An unknown name is a fault.
 func (p *Pool) ForceLeave(name string, prune bool) error {
-	if !slices.ContainsFunc(p.serf.Members(), func(m serf.Member) bool { return m.Name == name }) {
+	known, alive, others := false, false, false
+	for _, m := range p.serf.Members() {
+		switch lives := m.Status == serf.StatusAlive; m.Name {
+		case name:
+			known, alive = true, lives
+		case p.name:
+		default:
+			others = others || lives
+		}
+	}
+	if !known {
 		return fault.New(fault.Refused, "agent: No node found with name '%s'", name)
+	}
+	if alive && !others && name != p.name {
+		// Serf tells nobody when it thinks that the last other member leaves, so that member could not object and
+		// would be leaving for ever in our list.
+		return nil
 	}
 	leave := p.serf.RemoveFailedNode
 	if prune {
@@ -182,7 +197,8 @@ func (p *Pool) Leave(ctx context.Context) error {
 }
 
 // Close ends the pool: its sockets are closed, the snapshot file is whole, dials are given up, every Run returns. Without
-// a Leave before, the others will see this member fail. A second call waits for the first. Lists and Stats go on
+// a Leave before, the others will see this member fail. A probe or a received connection in flight ends soon after, a probe
+// within its interval. A second call waits for the first. Lists and Stats go on
 // answering with the last state.
 func (p *Pool) Close() error {
 	p.ending.Lock()

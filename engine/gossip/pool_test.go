@@ -139,16 +139,30 @@ func TestFailureForceLeavePrune(t *testing.T) {
 
 func TestForceLeaveAliveAndUnknown(t *testing.T) {
 	a, b := pair(t)
+	all := "a=alive b=alive"
+	for _, name := range []string{"a", "b"} {
+		if err := a.ForceLeave(name, false); err != nil || show(a) != all {
+			t.Fatalf("a sees %s, %v", show(a), err)
+		}
+	}
+	c := open(t, "c", nil)
+	if _, err := c.Join([]string{addr(a)}); err != nil {
+		t.Fatal(err)
+	}
+	all += " c=alive"
+	same := func() bool { return show(a) == all && show(b) == all && show(c) == all }
+	eventually(t, "three alive", func() bool { return same() && a.Stats()["member_time"] == c.Stats()["member_time"] })
+	before := a.Stats()["member_time"]
 	if err := a.ForceLeave("b", false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "b alive again", func() bool { return show(a) == "a=alive b=alive" && show(b) == "a=alive b=alive" })
+	eventually(t, "b alive again", func() bool { return same() && a.Stats()["member_time"] > before })
 	err := a.ForceLeave("x", false)
 	if err == nil || err.Error() != "agent: No node found with name 'x'" || fault.Status(err) != 500 {
 		t.Errorf("unknown: %v", err)
 	}
-	if n := len(a.Members()); n != 2 {
-		t.Errorf("%d members", n)
+	if !same() {
+		t.Errorf("a sees %s, b %s, c %s", show(a), show(b), show(c))
 	}
 }
 

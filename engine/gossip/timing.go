@@ -6,15 +6,15 @@ import (
 	"github.com/hashicorp/serf/serf"
 )
 
-// Timing holds the clockwork of a pool. A zero field means the default; with n members
-// a member that stops answering is failed after about ProbeInterval + SuspicionMult * log10(n+1) * ProbeInterval.
+// Timing holds the clockwork of a pool. A zero field means the default. Among n members, one that stops answering is
+// probed within a few ProbeIntervals and failed after SuspicionMult * max(1, log10(n)) * ProbeInterval more.
 type Timing struct {
 	GossipInterval time.Duration // between rounds of gossip; LAN 200 ms, WAN 500 ms, Dev 100 ms
 	GossipNodes    int           // members told in a round; 3
 	ProbeInterval  time.Duration // between probes of some member; LAN 1 s, WAN 5 s, Dev 100 ms
 	ProbeTimeout   time.Duration // for its answer; LAN 500 ms, WAN 3 s, Dev 100 ms
 	SuspicionMult  int           // see above; LAN 4, WAN 6, Dev 3
-	RetransmitMult int           // a message is sent RetransmitMult * log10(n+1) times; 4
+	RetransmitMult int           // a message is sent RetransmitMult * ceil(log10(n+1)) times; 4
 	PushPull       time.Duration // between exchanges of the whole list; LAN 30 s, WAN 60 s
 
 	ReconnectTimeout time.Duration // a failed member is dialled for so long, then reaped; 72 h

@@ -38,7 +38,7 @@ var sessionsFreeKeys = store.OnChange("sessions → kv", session.Sessions, func(
 			continue
 		}
 		free := *e
-		free.Flags = 0
+		free.Session = ""
 		put(tx, &free)
 	}
 })

@@ -27,7 +27,7 @@ const (
 type ask struct {
 	subject subject
 	kind    uint16 // the type asked for; 0 for one that no service or node has
-	name    string // of the service or node, lower-case; its whole question for services: see full
+	name    string // of the service or node, lower-case
 	tag     string // lower-case; "": any
 	full    string // the question's name, lower-case, without the last dot
 	addr    netip.Addr
@@ -53,13 +53,18 @@ func (c *conf) understand(name []byte, kind uint16) ask {
 	case kind == typeSOA, kind == typeNS:
 		return ask{subject: aboutZone, kind: kind}
 	}
+	a := c.dispatch(labels, kind)
+	a.full = strings.Join(labels, ".") + "." + strings.TrimSuffix(c.Domain, ".")
+	return a
+}
+
+// dispatch walks from the right to the first keyword; in an SRV question _web._tcp needs none.
+func (c *conf) dispatch(labels []string, kind uint16) ask {
 	for i := len(labels) - 1; i >= 0; i-- {
 		if keywords[labels[i]] {
-			a := c.keyword(labels[i], labels[:i], labels[i+1:], kind)
-			a.full = strings.Join(labels, ".") + "." + strings.TrimSuffix(c.Domain, ".")
-			return a
+			return c.keyword(labels[i], labels[:i], labels[i+1:], kind)
 		}
-		if kind == typeSRV && strings.HasPrefix(labels[i], "_") {
+		if kind == typeSRV && labels[i][0] == '_' {
 			return c.service(labels[:i+1], labels[i+1:], kind)
 		}
 	}

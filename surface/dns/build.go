@@ -1,0 +1,332 @@
+package dns
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"rostra/engine/room"
+	"rostra/feature/catalog"
+	"rostra/feature/health"
+	"rostra/kit/wire"
+)
+
+// packed is an answer ready to be copied into messages. It is immutable, and true as long as what it was made of is the
+// latest: the shared answer and the settings.
+type packed struct {
+	shared  *room.Shared
+	conf    *conf
+	rcode   byte
+	soa     bool // the zone's SOA goes into Authority
+	foreign bool // not our zone: without AA
+	shuffle bool
+	pick    bool // one of the items is enough: names stand for addresses only when there are none
+	limit   int  // of items; 0: none
+	srv     bool
+	items   []item
+	flat    []byte // the same items with pointers to the question as owners, if all are of one size
+	stride  int    // that size; 0: there is no flat
+	extra   [][]byte
+	texts   []nodeTexts
+	targets int // distinct ones
+}
+
+// item is one answer record, and what goes to Additional with it.
+type item struct {
+	rec    []byte
+	addr   []byte // address record owned by the SRV target; nil: none
+	own    bool   // the SRV target lies in our zone
+	ofNode bool   // it is the node's name
+	target int    // number of the target
+	node   int    // number in texts; -1: none
+}
+
+// nodeTexts is the metadata of a node, as TXT records, and the labels of its name, "srv1.node".
+type nodeTexts struct {
+	name []byte
+	recs [][]byte
+}
+
+// bytes is about what the answer holds in memory.
+func (p *packed) bytes() int64 {
+	n := 256 + len(p.flat)
+	for i := range p.items {
+		n += 96 + len(p.items[i].rec) + len(p.items[i].addr)
+	}
+	for i := range p.texts {
+		n += 64 + len(p.texts[i].name)
+		for _, r := range p.texts[i].recs {
+			n += 32 + len(r)
+		}
+	}
+	for _, r := range p.extra {
+		n += 32 + len(r)
+	}
+	return int64(n)
+}
+
+// builder makes the answer to a question about a service.
+type builder struct {
+	conf    *conf
+	ask     *ask
+	ttl     uint32
+	p       *packed
+	names   []item // CNAMEs, used only if there is no address at all
+	seen    map[string]bool
+	targets map[string]int
+	nodes   map[*catalog.Node]int
+}
+
+// buildService makes the answer from the instances of a service.
+func (c *conf) buildService(a *ask, list health.EntryList) *packed {
+	b := builder{conf: c, ask: a, ttl: c.serviceTTL(a.name), seen: map[string]bool{}, targets: map[string]int{},
+		nodes: map[*catalog.Node]int{}}
+	b.p = &packed{conf: c, shuffle: true, srv: a.kind == typeSRV}
+	any := false
+	for _, e := range list {
+		if c.serves(e, a.tag) {
+			any = true
+			b.instance(e)
+		}
+	}
+	if !any {
+		return c.nothing.copy()
+	}
+	if a.kind != typeSRV {
+		b.p.limit = c.ARecordLimit
+		if len(b.p.items) == 0 {
+			b.p.items, b.p.pick = b.names, true
+		}
+	}
+	if len(b.p.items) == 0 {
+		return c.noData.copy()
+	}
+	b.p.targets = len(b.targets)
+	b.p.flatten()
+	return b.p
+}
+
+func (p *packed) copy() *packed {
+	q := *p
+	return &q
+}
+
+// serves reports whether the instance is fit and has the tag.
+func (c *conf) serves(e *health.Entry, tag string) bool {
+	if tag != "" && !e.Service.HasTags([]string{tag}) {
+		return false
+	}
+	status := e.Status()
+	return status == catalog.Passing || status != catalog.Critical && !c.OnlyPassing
+}
+
+// instance adds what one instance contributes (spec dns.md §3.2).
+func (b *builder) instance(e *health.Entry) {
+	if b.ask.kind == 0 {
+		return
+	}
+	at, self := e.Service.Address, pick(serviceTags(e.Service), e.Service.Address, b.ask.kind)
+	ip, isIP := parseIP(self)
+	if self != "" && !isIP && strings.EqualFold(strings.TrimSuffix(self, "."), b.ask.full) {
+		self = "" // it points at its own name; the node's address is meant
+		if _, ok := parseIP(pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)); !ok {
+			self = at
+		}
+	}
+	ofNode := false
+	if self == "" {
+		self = pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)
+		ip, isIP = parseIP(self)
+		ofNode = self == e.Node.Address
+	}
+	switch {
+	case self == "":
+	case b.ask.kind == typeSRV:
+		key := fmt.Sprintf("%s\x00%s\x00%d", e.Node.Node, e.Service.Address, e.Service.Port)
+		if !b.seen[key] {
+			b.seen[key] = true
+			b.target(e, self, ip, isIP, ofNode)
+		}
+	case isIP && fits(ip, b.ask.kind):
+		b.add(item{rec: addressRecord(ip, b.ttl), node: -1})
+	case !isIP:
+		if name := absolute(self); name != nil {
+			b.names = append(b.names, item{rec: record(typeCNAME, b.ttl, name), node: -1})
+		}
+	}
+}
+
+// add adds the item, unless one like it is there.
+func (b *builder) add(it item) {
+	if key := string(it.rec); !b.seen[key] {
+		b.seen[key] = true
+		b.p.items = append(b.p.items, it)
+	}
+}
+
+// target adds an SRV record with its target's address and the node's metadata.
+func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNode bool) {
+	it := item{node: -1, own: true}
+	var name []byte
+	switch labels := nodeLabels(e.Node.Node); {
+	case !isIP:
+		name, it.own = absolute(self), false
+	case ofNode && labels != nil && len(labels)+len(b.conf.local) <= maxName:
+		name, it.ofNode = append(labels, b.conf.local...), true
+	default:
+		name = appendName(nil, fmt.Sprintf("%x.addr", ip.AsSlice()))
+		name = append(name, b.conf.local...)
+	}
+	if name == nil || len(name) > maxName {
+		return
+	}
+	if isIP {
+		it.addr = addressRecord(ip, b.ttl)
+	}
+	weight := e.Service.Weights.Passing
+	if e.Status() != catalog.Passing {
+		weight = e.Service.Weights.Warning
+	}
+	it.rec = srvRecord(weight, e.Service.Port, name, b.ttl)
+	var known bool
+	if it.target, known = b.targets[string(name)]; !known {
+		it.target = len(b.targets)
+		b.targets[string(name)] = it.target
+	}
+	if b.conf.NodeMetaTXT && len(e.Node.Meta) > 0 {
+		it.node = b.texts(e.Node)
+	}
+	b.p.items = append(b.p.items, it)
+}
+
+// texts returns the number of the node's metadata; -1 if its name cannot be written.
+func (b *builder) texts(n *catalog.Node) int {
+	if i, ok := b.nodes[n]; ok {
+		return i
+	}
+	i, name := -1, nodeLabels(n.Node)
+	if name != nil && len(name)+len(b.conf.local) <= maxName {
+		i = len(b.p.texts)
+		b.p.texts = append(b.p.texts, nodeTexts{name, txtRecords(n.Meta, b.ttl)})
+	}
+	b.nodes[n] = i
+	return i
+}
+
+// flatten lays items of one size side by side: those are most answers, and the quickest to copy.
+func (p *packed) flatten() {
+	size := len(p.items[0].rec)
+	for i := range p.items {
+		if p.srv || len(p.items[i].rec) != size {
+			return
+		}
+	}
+	for i := range p.items {
+		p.flat = append(append(p.flat, 0xC0, header), p.items[i].rec...)
+	}
+	p.stride = size + 2
+}
+
+// buildNode makes the answer about a node (spec dns.md §3.1).
+func (c *conf) buildNode(a *ask, n *catalog.Node) *packed {
+	p := &packed{conf: c}
+	text := txtRecords(n.Meta, c.nodeTTL)
+	if a.kind != typeTXT {
+		self := pick(nodeTags(n), n.Address, a.kind)
+		if ip, ok := parseIP(self); ok && fits(ip, a.kind) {
+			p.items = append(p.items, item{rec: addressRecord(ip, c.nodeTTL), node: -1})
+		} else if name := absolute(self); !ok && name != nil {
+			p.items = append(p.items, item{rec: record(typeCNAME, c.nodeTTL, name), node: -1})
+		}
+	}
+	if a.kind == typeTXT || a.kind == typeANY {
+		for _, r := range text {
+			p.items = append(p.items, item{rec: r, node: -1})
+		}
+	} else if c.NodeMetaTXT {
+		p.extra = text
+	}
+	return p
+}
+
+// buildAddress makes the answer about a literal address: to questions of the wrong type it goes to Additional.
+func (c *conf) buildAddress(a *ask) *packed {
+	rec := addressRecord(a.addr, c.nodeTTL)
+	if fits(a.addr, a.kind) && a.kind != typeSRV {
+		return &packed{conf: c, items: []item{{rec: rec, node: -1}}}
+	}
+	return &packed{conf: c, extra: [][]byte{rec}}
+}
+
+// buildName makes the answer about the name of an address: the labels are those before the datacenter.
+func (c *conf) buildName(a *ask, labels []byte) *packed {
+	rec := record(typePTR, 0, labels, c.local)
+	return &packed{conf: c, soa: a.kind == typeSOA, items: []item{{rec: rec, node: -1}}}
+}
+
+// fits reports whether an address makes a record for a question of the type.
+func fits(a netip.Addr, kind uint16) bool {
+	switch kind {
+	case typeA:
+		return a.Is4()
+	case typeAAAA:
+		return a.Is6()
+	case typeANY, typeSRV:
+		return true
+	}
+	return false
+}
+
+// pick selects among an address and its tagged ones by the type asked for (spec dns.md §3.5).
+func pick(tagged func(name string) string, address string, kind uint16) string {
+	v4, v6 := "lan_ipv4", "lan_ipv6"
+	if kind != typeA {
+		if a := tagged(v6); a != "" {
+			return a
+		}
+	}
+	if kind != typeAAAA {
+		if a := tagged(v4); a != "" {
+			return a
+		}
+	}
+	return address
+}
+
+func nodeTags(n *catalog.Node) func(string) string {
+	return func(name string) string { return value(n.TaggedAddresses, name) }
+}
+
+func value(p wire.Pairs, key string) string {
+	v, _ := p.Get(key)
+	return v
+}
+
+func serviceTags(s *catalog.Service) func(string) string {
+	return func(name string) string {
+		for _, t := range s.TaggedAddresses {
+			if t.Name == name {
+				return t.Address
+			}
+		}
+		return ""
+	}
+}
+
+// nodeLabels returns the labels "<node>.node"; nil if the name cannot be written.
+func nodeLabels(node string) []byte {
+	b := appendName(nil, node)
+	if b == nil {
+		return nil
+	}
+	return append(b, 4, 'n', 'o', 'd', 'e')
+}
+
+// absolute returns a name in wire form; nil if it cannot be written.
+func absolute(name string) []byte {
+	b := appendName(nil, strings.TrimSuffix(name, "."))
+	if b == nil {
+		return nil
+	}
+	return append(b, 0)
+}
