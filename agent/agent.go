@@ -293,20 +293,21 @@ func (a *Agent) depart(ctx context.Context) error {
 			}
 		}
 	}
-	var all []error
+	var pools errgroup.Group // at once: each takes seconds to be sure that the others know
 	for _, pool := range []*gossip.Pool{a.host.WAN, a.host.LAN} {
 		if pool != nil {
-			all = append(all, pool.Leave(ctx))
+			pools.Go(func() error { return pool.Leave(ctx) })
 		}
 	}
+	left := pools.Wait()
 	if len(a.server.Peers()) > 1 {
 		select {
 		case <-time.After(a.now.agent.DrainTime):
 		case <-ctx.Done():
 		}
 	}
-	if err := errors.Join(all...); err != nil {
-		return fmt.Errorf("cannot leave: %w", err)
+	if left != nil {
+		return fmt.Errorf("cannot leave: %w", left)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (a *Agent) openGossip(s *Settings) error {
 	self := &a.host.Self
 	tags := member.Tags(self, s.SerfWANPort)
 	open := func(name string, wan bool, port int, snap string) (*gossip.Pool, error) {
-		p, err := gossip.Open(gossip.Options{Name: name, WAN: wan, BindAddr: s.BindAddr, BindPort: port,
+		p, err := gossip.Open(gossip.Options{Name: name, WAN: wan, Dev: self.Dev, BindAddr: s.BindAddr, BindPort: port,
 			AdvertiseAddr: self.Address, AdvertisePort: port, Tags: tags, SnapshotPath: snap,
 			Logger: a.log.WithGroup("serf")})
 		if err == nil {

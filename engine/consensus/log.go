@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type logStore struct {
 	raft.LogStore
 	meta      *metaStore // nil in memory
 	close     func() error
+	fail      func(error) // stops the node
 	monotonic bool
 	cacheMax  int64
 	opening   atomic.Bool // entries read are checked, so that damage is found before anything runs
@@ -86,6 +88,9 @@ func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	begin := time.Now()
 	if err := s.LogStore.StoreLogs(logs); err != nil {
+		if errors.Is(err, wal.ErrSealed) { // raft-wal has only logged why
+			s.fail(errors.New("cannot append to the log: its next segment could not be created; see the errors above and restart"))
+		}
 		return err
 	}
 	took, old := int64(time.Since(begin)), s.latency.Load()

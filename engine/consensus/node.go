@@ -61,6 +61,7 @@ func Open(o Options, m Machine) (*Node, error) {
 	n := &Node{opts: o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1),
 		failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}
 	n.terms.init()
+	log.fail = n.fail
 	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, log.close())

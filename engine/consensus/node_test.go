@@ -7,12 +7,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"rostra/kit/disk"
 	"rostra/kit/fault"
 )
 
@@ -302,5 +305,63 @@ func TestAnotherServersLogIsNotLed(t *testing.T) {
 	_, err := Open(o, newWords())
 	if err == nil || !strings.Contains(err.Error(), "s1") || !strings.Contains(err.Error(), "s2") {
 		t.Fatal(err)
+	}
+}
+
+// limping is a disk whose fsyncs of the log fail while told to.
+type limping struct {
+	disk.FS
+	broken atomic.Bool
+}
+
+type limpingFile struct {
+	disk.File
+	of *limping
+}
+
+func (l *limping) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := l.FS.OpenFile(name, flag, perm)
+	if err != nil || filepath.Ext(name) != ".wal" {
+		return f, err
+	}
+	return limpingFile{f, l}, nil
+}
+
+func (f limpingFile) Sync() error {
+	if f.of.broken.Load() {
+		return errors.New("input/output error")
+	}
+	return f.File.Sync()
+}
+
+// TestAFailedFsync: the write's outcome is unknown, the server steps down, and leads again once the disk works.
+func TestAFailedFsync(t *testing.T) {
+	l := &limping{FS: disk.OS()}
+	o := options(l, t.TempDir())
+	o.HeartbeatTimeout = 20 * time.Millisecond
+	w := newWords()
+	n := mustOpen(t, o, w)
+	mustPut(t, n, "a=1")
+	before, _ := n.Leading()
+	l.broken.Store(true)
+	if _, err := n.Propose(context.Background(), []byte("b=1")); !fault.Is(err, fault.Unknown) {
+		t.Fatal(err)
+	}
+	l.broken.Store(false)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if term, ready := n.Leading(); ready && term > before {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(n.Stats())
+		}
+		runtime.Gosched()
+	}
+	mustPut(t, n, "c=1")
+	mustClose(t, n)
+	w2 := newWords()
+	mustOpen(t, o, w2)
+	if w2.get("a") != "1" || w2.get("c") != "1" {
+		t.Fatal(w2.m)
 	}
 }

@@ -143,12 +143,12 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 	}
 	steps := whole.Steps()
 	t.Logf("%d steps", steps)
-	stride := 1
-	if testing.Short() {
-		stride = 7
-	}
-	for _, how := range []string{"strict", "torn", "killed"} {
-		t.Run(how, func(t *testing.T) { t.Parallel(); cutEverywhere(t, steps, stride, how) })
+	stride := map[string]int{"strict": 1, "torn": 2, "killed": 3}
+	for how, by := range stride {
+		if testing.Short() {
+			by = 9
+		}
+		t.Run(how, func(t *testing.T) { t.Parallel(); cutEverywhere(t, steps, by, how) })
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"rostra/engine/consensus"
 	"rostra/engine/room"
 	"rostra/engine/server"
@@ -18,11 +20,14 @@ import (
 	"rostra/kit/httpd"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // agent is a server in memory with these rooms and an HTTP listener.
 type agent struct {
 	t    testing.TB
 	door *server.Server
 	url  string
+	http *http.Transport
 }
 
 func startAgent(t testing.TB) *agent {
@@ -55,6 +60,7 @@ func startAgent(t testing.TB) *agent {
 		t.Fatal(err)
 	}
 	listener := httptest.NewServer(web.Handler())
+	transport := &http.Transport{DisableCompression: true}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- door.Run(ctx, loops) }()
@@ -63,12 +69,13 @@ func startAgent(t testing.TB) *agent {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+		transport.CloseIdleConnections()
 		listener.Close()
 		if err := node.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return &agent{t, door, listener.URL}
+	return &agent{t, door, listener.URL, transport}
 }
 
 // do makes a request and returns status, headers and body.
@@ -83,7 +90,7 @@ func (a *agent) send(method, path string, body io.Reader) (int, http.Header, str
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := a.http.RoundTrip(r)
 	if err != nil {
 		a.t.Fatal(err)
 	}

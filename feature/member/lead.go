@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"rostra/engine/gossip"
@@ -28,6 +29,19 @@ type reconciler struct{ host *room.Host }
 func (c reconciler) run(ctx context.Context) error {
 	tick := time.NewTicker(reconcilePeriod)
 	defer tick.Stop()
+	ctx, stop := context.WithCancel(ctx)
+	changed := make(chan struct{}, 1)
+	var events sync.WaitGroup
+	events.Go(func() {
+		_ = c.host.LAN.Run(ctx, func(gossip.Event) { // ends with ctx; the tick catches what it may have missed
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	})
+	defer events.Wait()
+	defer stop()
 	for {
 		for _, m := range c.host.LAN.Members() {
 			if err := c.reconcile(ctx, m); err != nil {
@@ -36,6 +50,7 @@ func (c reconciler) run(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
+		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

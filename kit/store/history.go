@@ -1,6 +1,7 @@
 package store
 
 import (
+	"sort"
 	"sync/atomic"
 	"time"
 )
@@ -43,12 +44,18 @@ type history struct {
 	queue  []superseded // of this batch, not yet in the ring
 	ring   []superseded // oldest first, from head on
 	head   int
-	bytes  int              // of the ring
-	open   []*View          // retired views that somebody still held
-	held   map[any]deferred // slots whose trimming a pinned view delayed
-	floor  atomic.Uint64    // reads at an index below it may miss versions
+	bytes  int            // of the ring
+	pins   []pin          // retired views that somebody still held, by ascending index
+	floor  *atomic.Uint64 // reads at an older index may miss versions; a new one at each Restore
 }
 
+// pin is an open view that is no longer the newest, and the slots with a version that was kept for it.
+type pin struct {
+	view *View
+	held map[any]deferred
+}
+
+// deferred is a trim to be repeated when the pin is gone.
 type deferred struct {
 	table table
 	at    uint64
@@ -56,38 +63,52 @@ type deferred struct {
 
 // retire takes note of a view that is no longer the newest, and gives up the store's own hold on it.
 func (h *history) retire(v *View) {
-	h.open = append(h.open, v)
-	v.refs.Add(-1)
+	h.pins = append(h.pins, pin{view: v})
+	v.Release()
 }
 
-// pins returns the indexes of the retired views still held, ascending.
-func (h *history) pins() []uint64 {
-	kept, pins := h.open[:0], []uint64(nil)
-	for _, v := range h.open {
-		if v.refs.Load() > 0 {
-			kept = append(kept, v)
-			pins = append(pins, v.index)
+// settle forgets the views released since the last time, and trims what was kept for them alone. A slot is trimmed once
+// for each pin that held it back, so that a long pin costs nothing while short ones come and go.
+func (h *history) settle() {
+	var gone []map[any]deferred
+	kept := h.pins[:0]
+	for _, p := range h.pins {
+		if p.view.refs.Load() > 0 {
+			kept = append(kept, p)
+		} else if p.held != nil {
+			gone = append(gone, p.held)
 		}
 	}
-	clear(h.open[len(kept):])
-	h.open = kept
-	return pins
+	clear(h.pins[len(kept):])
+	h.pins = kept
+	for _, held := range gone {
+		for slot, d := range held {
+			d.table.trim(slot, d.at, h)
+		}
+	}
+}
+
+// hold reports whether a pinned view reads the version written at index from and superseded at below; if so it notes
+// that the slot is to be trimmed again when that view is released.
+func (h *history) hold(from, below uint64, t table, slot any, at uint64) bool {
+	i := sort.Search(len(h.pins), func(i int) bool { return h.pins[i].view.index >= below }) - 1
+	if i < 0 || h.pins[i].view.index < from {
+		return false
+	}
+	p := &h.pins[i]
+	if p.held == nil {
+		p.held = map[any]deferred{}
+	}
+	p.held[slot] = deferred{t, max(at, p.held[slot].at)}
+	return true
 }
 
 // sweep moves the batch's superseded versions into the ring and trims what the limits no longer allow.
 func (h *history) sweep(now int64) {
-	before := len(h.open)
-	pins := h.pins()
-	if len(h.held) > 0 && len(h.open) < before {
-		for slot, d := range h.held {
-			if !d.table.trim(slot, d.at, pins) {
-				delete(h.held, slot)
-			}
-		}
-	}
+	h.settle()
 	for _, e := range h.queue {
 		if e.brief {
-			h.drop(e, pins)
+			e.table.trim(e.slot, e.at, h)
 			continue
 		}
 		h.ring = append(h.ring, e)
@@ -101,7 +122,7 @@ func (h *history) sweep(now int64) {
 		h.head++
 		h.bytes -= e.size
 		h.floor.Store(e.at)
-		h.drop(e, pins)
+		e.table.trim(e.slot, e.at, h)
 	}
 	if h.head > 1024 && h.head > len(h.ring)/2 {
 		n := copy(h.ring, h.ring[h.head:])
@@ -115,12 +136,9 @@ func (h *history) over(now int64) bool {
 		now-h.ring[h.head].time > int64(h.limits.Age)
 }
 
-func (h *history) drop(e superseded, pins []uint64) {
-	if !e.table.trim(e.slot, e.at, pins) {
-		return
-	}
-	if h.held == nil {
-		h.held = map[any]deferred{}
-	}
-	h.held[e.slot] = deferred{e.table, e.at}
+// reset forgets everything, because the tables have been replaced. Open views of the old ones keep what they have:
+// nobody trims it any more.
+func (h *history) reset(floor uint64) {
+	*h = history{limits: h.limits, floor: new(atomic.Uint64)}
+	h.floor.Store(floor)
 }

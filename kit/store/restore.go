@@ -11,123 +11,118 @@ import (
 )
 
 // Restore replaces the whole state by a snapshot's. The old state stays in place and readable until the new one is
-// complete and has proved sound; on an error nothing has changed. All watches are woken and Epoch rises.
+// complete and has proved sound; on an error nothing has changed. All watches are woken and the Epoch rises. Open views
+// of the old state stay readable until their Release. It waits for an open Batch.
 func (s *Store) Restore(r io.Reader) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	fresh := &Store{triggers: s.triggers}
-	fresh.build(s.descriptors())
-	h, err := fresh.load(r)
+	l := loader{tables: s.build(), schema: s.schema}
+	h, err := l.load(r)
 	if err != nil {
 		return err
 	}
-	s.tables, s.order = fresh.tables, fresh.order
-	s.index, s.lineage = h.Index, h.Lineage
-	s.bytes.Store(0)
-	for _, t := range s.order {
-		t.adopt(s)
-	}
+	s.tables, s.index, s.lineage = l.tables, h.Index, h.Lineage
+	s.bytes.Store(l.bytes)
+	s.history.reset(h.Index)
 	old := s.view.Load()
 	v := newView(s, nil)
-	v.time = h.Time
-	s.epoch.Add(1)
+	v.time, v.epoch = h.Time, old.epoch+1
 	s.view.Store(v)
-	old.refs.Add(-1)
-	s.history = history{limits: s.history.limits}
-	s.history.floor.Store(h.Index)
+	old.Release()
 	s.registry.wakeAll()
 	return nil
 }
 
-// Verify reads a snapshot to its end and returns an error if this store could not Restore it. Nothing changes.
+// Verify reads a snapshot to its end and returns an error if this store could not Restore it. Nothing changes, nothing
+// waits.
 func (s *Store) Verify(r io.Reader) error {
-	fresh := &Store{triggers: s.triggers}
-	s.writing.Lock()
-	list := s.descriptors()
-	s.writing.Unlock()
-	fresh.build(list)
-	for _, t := range fresh.order {
-		t.discard()
+	l := loader{tables: s.build(), schema: s.schema}
+	for _, d := range s.schema {
+		l.tables[d.id()].common().discards = true
 	}
-	_, err := fresh.load(r)
+	_, err := l.load(r)
 	return err
 }
 
-func (s *Store) descriptors() []AnyTable {
-	var list []AnyTable
-	for _, t := range s.order {
-		list = append(list, t.(interface{ descriptor() AnyTable }).descriptor())
-	}
-	return list
+// loader reads a snapshot into empty tables.
+type loader struct {
+	tables []table // by descriptor id
+	schema []AnyTable
+	rows   int   // read so far
+	bytes  int64 // rough size of them
 }
 
-func (t *tableState[T, P]) descriptor() AnyTable { return t.Table }
-
-// load reads a snapshot into the empty store's tables.
-func (s *Store) load(r io.Reader) (Header, error) {
+func (l *loader) load(r io.Reader) (Header, error) {
 	f, h, err := openSnapshot(r)
 	if err != nil {
 		return h, err
 	}
-	total := 0
 	for {
 		b, err := f.next()
 		if err != nil {
 			return h, err
 		}
 		if msgp.NextType(b) == msgp.MapType {
-			if err := endFrame(b, total); err != nil {
+			if err := endFrame(b, l.rows); err != nil {
 				return h, err
 			}
 			return h, f.end()
 		}
-		n, err := s.loadRows(b)
-		if err != nil {
+		if err := l.frame(b, h.Index); err != nil {
 			return h, err
 		}
-		total += n
 	}
 }
 
-func (s *Store) loadRows(b []byte) (int, error) {
-	_, b, err := msgp.ReadArrayHeaderBytes(b)
+// frame reads a frame of rows; none is newer than the snapshot's index.
+func (l *loader) frame(b []byte, newest uint64) error {
+	fields, b, err := msgp.ReadArrayHeaderBytes(b)
 	if err != nil {
-		return 0, damaged("row frame: %v", err)
+		return damaged("row frame: %v", err)
 	}
 	name, b, err := msgp.ReadStringBytes(b)
 	if err != nil {
-		return 0, damaged("row frame: %v", err)
+		return damaged("row frame: %v", err)
 	}
 	n, b, err := msgp.ReadIntBytes(b)
 	if err != nil {
-		return 0, damaged("row frame: %v", err)
+		return damaged("row frame: %v", err)
 	}
-	t := s.byName(name)
-	if t == nil {
-		return 0, damaged("it holds the table %q that this version does not know; upgrade this server", name)
+	if n < 1 || int64(fields) != 2+2*int64(n) {
+		return damaged("a frame of table %s claims %d rows in %d fields", name, n, fields)
+	}
+	t, err := l.table(name)
+	if err != nil {
+		return err
 	}
 	for range n {
 		var index uint64
+		var size int64
 		if index, b, err = msgp.ReadUint64Bytes(b); err != nil {
-			return 0, damaged("table %s: %v", name, err)
+			return damaged("table %s: %v", name, err)
 		}
-		if b, err = t.decode(index, b); err != nil {
-			return 0, damaged("table %s: %v", name, err)
+		if index > newest {
+			return damaged("table %s: a row of index %d, in a snapshot of index %d", name, index, newest)
 		}
+		if b, size, err = t.decode(index, b); err != nil {
+			return damaged("table %s: %v", name, err)
+		}
+		l.bytes += size
 	}
 	if len(b) > 0 {
-		return 0, damaged("table %s: %d bytes too many in a frame", name, len(b))
+		return damaged("table %s: %d bytes too many in a frame", name, len(b))
 	}
-	return n, nil
+	l.rows += n
+	return nil
 }
 
-func (s *Store) byName(name string) table {
-	for _, t := range s.order {
-		if t.named() == name {
-			return t
+func (l *loader) table(name string) (table, error) {
+	for _, d := range l.schema {
+		if d.Name() == name {
+			return l.tables[d.id()], nil
 		}
 	}
-	return nil
+	return nil, damaged("it holds the table %q that this version does not know; upgrade this server", name)
 }
 
 func endFrame(b []byte, rows int) error {
@@ -135,22 +130,28 @@ func endFrame(b []byte, rows int) error {
 	if err != nil || n != 1 {
 		return damaged("bad last frame")
 	}
-	if key, rest, err := msgp.ReadStringBytes(b); err != nil || key != "rows" {
+	key, b, err := msgp.ReadStringBytes(b)
+	if err != nil || key != "rows" {
 		return damaged("bad last frame")
-	} else if want, _, err := msgp.ReadIntBytes(rest); err != nil || want != rows {
+	}
+	want, b, err := msgp.ReadIntBytes(b)
+	if err != nil || len(b) > 0 {
+		return damaged("bad last frame")
+	}
+	if want != rows {
 		return damaged("it holds %d rows, its end names %d", rows, want)
 	}
 	return nil
 }
 
-// ReadHeader reads where a snapshot stands and returns a reader of the same snapshot from its beginning.
+// ReadHeader reads where a snapshot stands. It may read on beyond the header.
 func ReadHeader(r io.Reader) (Header, error) {
 	_, h, err := openSnapshot(r)
 	return h, err
 }
 
 // Rewrite copies a snapshot with another header: the restored state continues above both histories under a new lineage
-// (design rule 6). Rows are copied unread; their checksums travel along.
+// (design rule 6). Rows are copied unread, but for their checksums. After an error what was written is worthless.
 func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	f, h, err := openSnapshot(r)
 	if err != nil {
@@ -158,8 +159,8 @@ func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	}
 	out := &frameWriter{w: bufio.NewWriterSize(w, frameBytes)}
 	out.text(magic)
-	out.frame(headerBytes(Header{max(index, h.Index), lineage, h.Time}, f.tables))
-	for {
+	out.frame(headerBytes(Header{max(index, h.Index), lineage, h.Time}))
+	for out.err == nil {
 		b, err := f.next()
 		if err != nil {
 			return err
@@ -175,59 +176,64 @@ func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	if err := f.end(); err != nil {
 		return err
 	}
-	return out.w.Flush()
+	return out.flush()
 }
 
+// frameReader reads a snapshot's frames after the header.
 type frameReader struct {
-	r      *bufio.Reader
-	tables int
-	buf    []byte
+	r   *bufio.Reader
+	buf []byte
 }
 
 func openSnapshot(r io.Reader) (*frameReader, Header, error) {
 	f := &frameReader{r: bufio.NewReaderSize(r, frameBytes)}
-	var h Header
 	got := make([]byte, len(magic))
 	if _, err := io.ReadFull(f.r, got); err != nil || string(got) != magic {
-		return nil, h, damaged("it is not a Rostra snapshot")
+		return nil, Header{}, damaged("it is not a Rostra snapshot")
 	}
 	b, err := f.next()
 	if err != nil {
-		return nil, h, err
+		return nil, Header{}, err
 	}
-	n, b, err := msgp.ReadMapHeaderBytes(b)
-	for ; err == nil && n > 0; n-- {
-		var key string
-		if key, b, err = msgp.ReadStringBytes(b); err == nil {
-			b, err = f.headerField(&h, key, b)
-		}
-	}
-	if err != nil {
-		return nil, h, damaged("header: %v", err)
-	}
-	return f, h, nil
+	h, err := readHeader(b)
+	return f, h, err
 }
 
-func (f *frameReader) headerField(h *Header, key string, b []byte) (rest []byte, err error) {
-	switch key {
-	case "format":
-		var v int
-		v, rest, err = msgp.ReadIntBytes(b)
-		if err == nil && v != format {
-			err = damaged("its format is %d, this version reads %d; use a version of Rostra that knows it", v, format)
-		}
-	case "index":
-		h.Index, rest, err = msgp.ReadUint64Bytes(b)
-	case "lineage":
-		h.Lineage, rest, err = msgp.ReadStringBytes(b)
-	case "time":
-		h.Time, rest, err = msgp.ReadInt64Bytes(b)
-	case "tables":
-		f.tables, rest, err = msgp.ReadIntBytes(b)
-	default:
-		err = damaged("unknown header field %q; upgrade this server", key)
+// readHeader reads the first frame. The format comes first, so that a later format is named as what it is.
+func readHeader(b []byte) (h Header, err error) {
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return h, damaged("header: %v", err)
 	}
-	return rest, err
+	var v int
+	fields := []struct {
+		name string
+		read func() error
+	}{
+		{"format", func() error { v, b, err = msgp.ReadIntBytes(b); return err }},
+		{"index", func() error { h.Index, b, err = msgp.ReadUint64Bytes(b); return err }},
+		{"lineage", func() error { h.Lineage, b, err = msgp.ReadStringBytes(b); return err }},
+		{"time", func() error { h.Time, b, err = msgp.ReadInt64Bytes(b); return err }},
+	}
+	for i, f := range fields {
+		var name string
+		if name, b, err = msgp.ReadStringBytes(b); err != nil {
+			return h, damaged("header: %v", err)
+		}
+		if name != f.name {
+			return h, damaged("header: the field %q where %q belongs", name, f.name)
+		}
+		if err := f.read(); err != nil {
+			return h, damaged("header: %s: %v", name, err)
+		}
+		if i == 0 && v != format {
+			return h, damaged("its format is %d, this version reads %d; use a version of Rostra that knows it", v, format)
+		}
+	}
+	if int(n) != len(fields) || len(b) > 0 {
+		return h, damaged("header: it has fields that format %d does not know", format)
+	}
+	return h, nil
 }
 
 // next returns the next frame's payload, valid until the call after.

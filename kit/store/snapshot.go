@@ -16,12 +16,12 @@ import (
 // The snapshot format, version 1. A snapshot is the magic text, then frames. A frame is the length of its payload
 // (uint32, big-endian), the payload's CRC-32C (uint32, big-endian) and the payload, MessagePack:
 //
-//	first frame   map {format, index, lineage, time, tables}
-//	row frames    array [table name, n, then n times: index, record]
+//	first frame   map {format, index, lineage, time}, in this order
+//	row frames    array [table name, n, then n times: index, record], n above 0
 //	last frame    map {rows}: how many rows there were
 //
 // Tables come in schema order, rows in key order, so equal states give equal bytes. A record carries the index of the
-// Command that wrote it.
+// Command that wrote it. What deviates from this in any way is refused.
 const (
 	magic      = "ROSTRA STATE\n"
 	format     = 1
@@ -36,58 +36,6 @@ type Header struct {
 	Index   uint64 // of the newest Command it contains
 	Lineage string // the history Index belongs to
 	Time    int64  // leader's clock of that Command, Unix nanoseconds
-}
-
-type sizes interface{ rows(v *View) int }
-
-type snapshotter interface {
-	encode(v *View, row func(index uint64, rec msgp.Marshaler) error) error
-	decode(index uint64, b []byte) (rest []byte, err error)
-	adopt(s *Store)
-	discard() // makes decode check rows without keeping them
-}
-
-func (t *tableState[T, P]) rows(v *View) int { return t.in(v).primary.Len() }
-
-func (t *tableState[T, P]) encode(v *View, row func(uint64, msgp.Marshaler) error) error {
-	var err error
-	t.in(v).primary.Scan(func(s *slot[T]) bool {
-		for x := s.head.Load(); x != nil; x = x.prev.Load() {
-			if x.index <= v.index {
-				if x.rec != nil {
-					err = row(x.index, P(x.rec))
-				}
-				break
-			}
-		}
-		return err == nil
-	})
-	return err
-}
-
-func (t *tableState[T, P]) decode(index uint64, b []byte) ([]byte, error) {
-	rec := new(T)
-	rest, err := DecodeStrict(b, P(rec))
-	if err != nil {
-		return rest, err
-	}
-	if t.discards {
-		return rest, nil
-	}
-	s := &slot[T]{key: t.schema.Key(rec)}
-	s.head.Store(&version[T]{rec: rec, index: index})
-	t.trees.primary.Load(s)
-	t.refile(s, nil, rec)
-	return rest, nil
-}
-
-func (t *tableState[T, P]) discard() { t.discards = true }
-
-func (t *tableState[T, P]) adopt(s *Store) {
-	t.trees.primary.Scan(func(x *slot[T]) bool {
-		s.bytes.Add(int64(size[T, P](x.head.Load().rec)))
-		return true
-	})
 }
 
 // DecodeStrict reads a record from the front of b and returns what follows. A field the record's type does not know is
@@ -114,41 +62,38 @@ func DecodeStrict(b []byte, rec interface {
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	f := &frameWriter{w: bufio.NewWriterSize(w, frameBytes)}
 	f.text(magic)
-	f.frame(headerBytes(Header{v.index, v.lineage, v.time}, len(v.store.order)))
+	f.frame(headerBytes(Header{v.index, v.lineage, v.time}))
 	total := 0
-	for _, t := range v.store.order {
-		n, err := v.writeTable(f, t)
+	for _, d := range v.schema {
+		n, err := v.writeTable(f, d)
 		if err != nil {
-			return f.n, err
+			return f.n, fmt.Errorf("cannot write table %s to the snapshot: %w", d.Name(), err)
 		}
 		total += n
 	}
 	f.frame(msgp.AppendInt(msgp.AppendString(msgp.AppendMapHeader(nil, 1), "rows"), total))
-	if f.err == nil {
-		f.err = f.w.Flush()
-	}
-	return f.n, f.err
+	return f.n, f.flush()
 }
 
-func (v *View) writeTable(f *frameWriter, t table) (total int, err error) {
-	var rows []byte
+func (v *View) writeTable(f *frameWriter, d AnyTable) (total int, err error) {
+	var head, rows []byte
 	n := 0
 	flush := func() error {
 		if n > 0 {
-			b := msgp.AppendArrayHeader(nil, uint32(2+2*n))
-			b = msgp.AppendInt(msgp.AppendString(b, t.named()), n)
-			f.frame(append(b, rows...))
+			head = msgp.AppendArrayHeader(head[:0], uint32(2+2*n))
+			head = msgp.AppendInt(msgp.AppendString(head, d.Name()), n)
+			f.frame(head, rows)
 		}
+		total += n
 		rows, n = rows[:0], 0
 		return f.err
 	}
-	err = t.encode(v, func(index uint64, rec msgp.Marshaler) (err error) {
+	err = d.encode(v, func(index uint64, rec msgp.Marshaler) (err error) {
 		rows = msgp.AppendUint64(rows, index)
 		if rows, err = rec.MarshalMsg(rows); err != nil {
 			return err
 		}
 		if n++; len(rows) >= frameBytes {
-			total += n
 			return flush()
 		}
 		return nil
@@ -156,44 +101,60 @@ func (v *View) writeTable(f *frameWriter, t table) (total int, err error) {
 	if err != nil {
 		return total, err
 	}
-	total += n
 	return total, flush()
 }
 
-func headerBytes(h Header, tables int) []byte {
-	b := msgp.AppendMapHeader(nil, 5)
+func headerBytes(h Header) []byte {
+	b := msgp.AppendMapHeader(nil, 4)
 	b = msgp.AppendInt(msgp.AppendString(b, "format"), format)
 	b = msgp.AppendUint64(msgp.AppendString(b, "index"), h.Index)
 	b = msgp.AppendString(msgp.AppendString(b, "lineage"), h.Lineage)
-	b = msgp.AppendInt64(msgp.AppendString(b, "time"), h.Time)
-	return msgp.AppendInt(msgp.AppendString(b, "tables"), tables)
+	return msgp.AppendInt64(msgp.AppendString(b, "time"), h.Time)
 }
 
+// frameWriter writes a snapshot's frames; its first error sticks.
 type frameWriter struct {
 	w   *bufio.Writer
 	n   int64
 	err error
 }
 
-func (f *frameWriter) text(s string) {
+func (f *frameWriter) text(s string) { f.bytes([]byte(s)) }
+
+func (f *frameWriter) bytes(b []byte) {
 	if f.err == nil {
-		_, f.err = f.w.WriteString(s)
-		f.n += int64(len(s))
+		_, f.err = f.w.Write(b)
+		f.n += int64(len(b))
 	}
 }
 
-func (f *frameWriter) frame(payload []byte) {
+// frame writes one frame; its payload comes in parts.
+func (f *frameWriter) frame(parts ...[]byte) {
+	size, sum := 0, uint32(0)
+	for _, p := range parts {
+		size += len(p)
+		sum = crc32.Update(sum, castagnoli, p)
+	}
+	if size > frameLimit && f.err == nil {
+		f.err = fmt.Errorf("a frame of %d bytes is above the limit of %d", size, frameLimit)
+	}
 	var h [8]byte
-	binary.BigEndian.PutUint32(h[:], uint32(len(payload)))
-	binary.BigEndian.PutUint32(h[4:], crc32.Checksum(payload, castagnoli))
-	f.text(string(h[:]))
-	if f.err == nil {
-		_, f.err = f.w.Write(payload)
-		f.n += int64(len(payload))
+	binary.BigEndian.PutUint32(h[:], uint32(size))
+	binary.BigEndian.PutUint32(h[4:], sum)
+	f.bytes(h[:])
+	for _, p := range parts {
+		f.bytes(p)
 	}
 }
 
-// Damaged returns the error of a snapshot that cannot be trusted.
+func (f *frameWriter) flush() error {
+	if f.err == nil {
+		f.err = f.w.Flush()
+	}
+	return f.err
+}
+
+// damaged returns the error of a snapshot that cannot be trusted.
 func damaged(why string, args ...any) error {
 	return fault.New(fault.Internal, "cannot read the snapshot: %s", fmt.Sprintf(why, args...))
 }

@@ -16,43 +16,52 @@ import (
 // one writer at a time (a mutex makes a second one wait).
 type Store struct {
 	writing  sync.Mutex // held from Begin to Commit, and by Restore
-	tables   []table    // by descriptor id; nil where another store's tables sit
-	order    []table    // in schema order
-	triggers []Trigger
+	schema   []AnyTable // in order; never changes
+	triggers []Trigger  // never changes
+	tables   []table    // by descriptor id, nil where another store's tables sit; owned by the writer
 	registry registry
 
 	index   uint64 // of the newest Command that changed something; owned by the writer
 	lineage string // which history the index counts; owned by the writer
 	view    atomic.Pointer[View]
-	epoch   atomic.Uint64 // rises at each Restore
-	bytes   atomic.Int64  // rough encoded size of all live records
+	bytes   atomic.Int64 // rough encoded size of all live records
 	history history
 }
 
 // New returns an empty store of the given tables and triggers. Triggers run in the order given, which is the features'.
+// Two tables of one name, or a trigger on a table that is not among them, are a mistake of the program: it panics.
 func New(tables []AnyTable, triggers []Trigger, limits Limits) *Store {
-	s := &Store{triggers: triggers}
+	s := &Store{schema: append([]AnyTable{touched}, tables...), triggers: triggers}
 	s.history.limits = limits.orDefault()
+	s.history.floor = new(atomic.Uint64)
 	s.registry.init()
-	s.build(append([]AnyTable{touched}, tables...))
+	s.tables = s.build()
 	s.view.Store(newView(s, nil))
 	return s
 }
 
-func (s *Store) build(tables []AnyTable) {
-	size := 0
-	for _, d := range tables {
+// build returns empty tables of the store's schema.
+func (s *Store) build() []table {
+	size, names := 0, map[string]bool{}
+	for _, d := range s.schema {
 		size = max(size, d.id()+1)
+		if names[d.Name()] {
+			panic("store: two tables are named " + d.Name())
+		}
+		names[d.Name()] = true
 	}
-	s.tables, s.order = make([]table, size), nil
-	for _, d := range tables {
-		t := d.open()
-		s.tables[d.id()] = t
-		s.order = append(s.order, t)
+	tables := make([]table, size)
+	for _, d := range s.schema {
+		tables[d.id()] = d.open()
 	}
 	for i := range s.triggers {
-		s.tables[s.triggers[i].on.id()].watch()
+		on := s.triggers[i].on
+		if on.id() >= size || tables[on.id()] == nil {
+			panic("store: trigger " + s.triggers[i].Name + " is on a table that the store lacks")
+		}
+		tables[on.id()].common().watched = true
 	}
+	return tables
 }
 
 // View returns the newest published view, pinned. The caller must Release it, and soon: what it pins stays in memory.
@@ -72,38 +81,45 @@ func (s *Store) Index() uint64 { return s.view.Load().index }
 // Lineage returns the identity of the history that the index counts; "" until a Command has set it.
 func (s *Store) Lineage() string { return s.view.Load().lineage }
 
-// Epoch rises when a Restore replaces the state; answers of different epochs are not comparable.
-func (s *Store) Epoch() uint64 { return s.epoch.Load() }
+// Epoch is the newest published view's. Whoever compares answers takes it from the View that gave each of them.
+func (s *Store) Epoch() uint64 { return s.view.Load().epoch }
 
 // Bytes returns the rough encoded size of the state, for deciding when a snapshot is worth its cost.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
-// Watch registers wake to be called after a commit touched one of the subjects. Register first, then take the View to
-// read: then no change between the two is missed. wake runs inside the commit and must not block; it may be nil.
+// Watch registers wake to be called after a commit touched one of the subjects: once for each such commit, after its
+// view is published. Register first, then take the View to read: then no change between the two is missed. wake runs
+// inside the commit: it must not block, nor call Watch or Close; it may be nil.
 func (s *Store) Watch(subjects []Subject, wake func()) *Waiter {
 	return s.registry.add(subjects, wake)
 }
 
 // View is a consistent read of the state at one index. It is safe for concurrent use until its last Release.
 type View struct {
-	store   *Store
+	schema  []AnyTable
 	index   uint64
+	epoch   uint64
 	lineage string
 	time    int64
-	tables  []any // *tableView[T] by descriptor id
+	tables  []any          // *tableView[T] by descriptor id
+	floor   *atomic.Uint64 // reads at an older index may miss versions
 	refs    atomic.Int64
 }
 
+// newView captures the writer's state. old is the view it follows; nil if the tables are not those of any other view.
 func newView(s *Store, old *View) *View {
-	v := &View{store: s, index: s.index, lineage: s.lineage, tables: make([]any, len(s.tables))}
+	v := &View{schema: s.schema, index: s.index, lineage: s.lineage, floor: s.history.floor}
+	v.tables = make([]any, len(s.tables))
 	v.refs.Store(1) // the store's own hold, as long as this is the newest
 	if old != nil {
 		copy(v.tables, old.tables)
-		v.time = old.time
+		v.time, v.epoch = old.time, old.epoch
 	}
-	for _, t := range s.order {
-		if p := t.capture(old == nil); p != nil {
-			v.tables[t.id()] = p
+	for _, d := range s.schema {
+		t := s.tables[d.id()]
+		if old == nil || t.common().dirty {
+			v.tables[d.id()] = t.capture()
+			t.common().dirty = false
 		}
 	}
 	return v
@@ -112,14 +128,22 @@ func newView(s *Store, old *View) *View {
 // Index returns the index of the newest Command this view contains.
 func (v *View) Index() uint64 { return v.index }
 
-// Time returns the leader's clock of the newest log entry this view contains, in Unix nanoseconds.
+// Epoch rises when a Restore replaces the state. Answers from views of different epochs are not comparable: the same
+// index may mean other data.
+func (v *View) Epoch() uint64 { return v.epoch }
+
+// Time returns the leader's clock of the newest log entry that changed this view, in Unix nanoseconds.
 func (v *View) Time() int64 { return v.time }
 
 // Lineage returns the identity of the history this view belongs to.
 func (v *View) Lineage() string { return v.lineage }
 
-// Release gives the view back. After it the view must not be read.
-func (v *View) Release() { v.refs.Add(-1) }
+// Release gives the view back: once for each time it was taken. After it the view must not be read.
+func (v *View) Release() {
+	if v.refs.Add(-1) < 0 {
+		panic("store: a view was released more often than taken")
+	}
+}
 
 func (v *View) limit() uint64   { return v.index }
 func (v *View) tree(id int) any { return v.tables[id] }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -9,7 +10,8 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// Record is what a table holds: a pointer to a struct with generated MessagePack code. Once put it is never changed.
+// Record is what a table holds: a pointer to a struct with generated MessagePack code, one MessagePack value that decodes
+// to the same bytes again. Once put it is never changed.
 type Record[T any] interface {
 	*T
 	msgp.Marshaler
@@ -21,11 +23,13 @@ type Record[T any] interface {
 type Schema[T any] struct {
 	Key     func(*T) string
 	Indexes []Index[T]
-	// Brief tables keep no history beyond what open views need (counters that change with every Command).
+	// Brief tables keep no history beyond what open views need (counters that change with every Command); At knows
+	// only the view's own index of them.
 	Brief bool
 }
 
-// Index is a secondary order: every record is filed under each of its Keys (none: not filed).
+// Index is a secondary order: every record is filed under each of its Keys (none: not filed). Like Schema.Key, Keys must
+// depend on the record alone.
 type Index[T any] struct {
 	Name string
 	Keys func(*T) []string
@@ -43,19 +47,17 @@ type AnyTable interface {
 	Name() string
 	id() int
 	open() table
+	encode(v *View, row func(index uint64, rec msgp.Marshaler) error) error
 }
 
-// table is one store's state of one Table.
+// table is one store's state of one Table, as the writer has it.
 type table interface {
-	id() int
-	named() string
-	watch()
-	watched() bool
-	capture(all bool) any
-	undo(slot, old any) int
-	trim(slot any, at uint64, pins []uint64) (held bool)
-	sizes
-	snapshotter
+	common() *tableCommon
+	working() any // the trees being changed, a *tableView[T]
+	capture() any // a copy of them for a view
+	undo(c change) (bytes int64)
+	trim(slot any, at uint64, h *history)
+	decode(index uint64, b []byte) (rest []byte, bytes int64, err error)
 }
 
 var numbers atomic.Int32
@@ -84,12 +86,19 @@ type slot[T any] struct {
 	head atomic.Pointer[version[T]]
 }
 
+// version returns the newest version not newer than index, nil if there is none.
+func (s *slot[T]) version(index uint64) *version[T] {
+	v := s.head.Load()
+	for v != nil && v.index > index {
+		v = v.prev.Load()
+	}
+	return v
+}
+
 // at returns the newest record not newer than index; nil if there is none or it is deleted.
 func (s *slot[T]) at(index uint64) *T {
-	for v := s.head.Load(); v != nil; v = v.prev.Load() {
-		if v.index <= index {
-			return v.rec
-		}
+	if v := s.version(index); v != nil {
+		return v.rec
 	}
 	return nil
 }
@@ -132,23 +141,28 @@ func (d *Table[T, P]) At(v *View, key string, index uint64) (rec *T, known bool)
 	if index >= v.index {
 		return d.Get(v, key), true
 	}
-	if index < v.store.history.floor.Load() {
+	if d.schema.Brief {
 		return nil, false
 	}
 	if s, ok := d.in(v).primary.Get(&slot[T]{key: key}); ok {
-		return s.at(index), true
+		rec = s.at(index)
 	}
-	return nil, true
+	if index < v.floor.Load() { // looked at last: the writer raises it before it trims
+		return nil, false
+	}
+	return rec, true
 }
 
-// Len returns how many slots the table has: the live records and tombstones not yet collected.
+// Len returns how many slots the table has: the live records and tombstones not yet collected. Replicas differ in the
+// latter, so a Command must not depend on it.
 func (d *Table[T, P]) Len(r Reader) int { return d.in(r).primary.Len() }
 
 // All yields every record in key order.
 func (d *Table[T, P]) All(r Reader) iter.Seq[*T] { return d.Prefix(r, "") }
 
 // Prefix yields the records whose key starts with prefix, in key order. In a Tx the keys are gathered first, so the
-// loop may change the table.
+// loop may change the table: what it deletes is not yielded any more, what it replaces is yielded as it then is. So do
+// All, From and By.
 func (d *Table[T, P]) Prefix(r Reader, prefix string) iter.Seq[*T] {
 	tv, limit := d.in(r), r.limit()
 	return func(yield func(*T) bool) {
@@ -181,19 +195,28 @@ func (d *Table[T, P]) By(r Reader, index, key string) iter.Seq[*T] {
 	}
 }
 
-// Keys yields the distinct keys of an index that file at least one record, in order.
+// Keys yields the distinct keys of an index that file at least one record, in order. In a Tx they are gathered first.
 func (d *Table[T, P]) Keys(r Reader, index string) iter.Seq[string] {
-	tv, limit := d.in(r), r.limit()
-	n := d.indexNumber(index)
-	return func(yield func(string) bool) {
-		last, any := "", false
-		tv.indexes[n].Scan(func(f filed[T]) bool {
-			if (any && f.key == last) || f.slot.at(limit) == nil {
+	tree := d.in(r).indexes[d.indexNumber(index)]
+	walk := func(yield func(string) bool) {
+		last, some := "", false
+		tree.Scan(func(f filed[T]) bool {
+			if some && f.key == last {
 				return true
 			}
-			last, any = f.key, true
+			last, some = f.key, true
 			return yield(f.key)
 		})
+	}
+	if _, writing := r.(*Tx); !writing {
+		return walk
+	}
+	return func(yield func(string) bool) {
+		for _, k := range slices.Collect(walk) {
+			if !yield(k) {
+				return
+			}
+		}
 	}
 }
 
@@ -227,7 +250,7 @@ func each[T any](r Reader, limit uint64, walk func(func(*slot[T]) bool), yield f
 // Put stores the record under its key, replacing what was there. It returns the record replaced, nil if none.
 func (d *Table[T, P]) Put(tx *Tx, rec *T) (old *T) {
 	t := tx.store.tables[d.number].(*tableState[T, P])
-	return t.set(tx, t.slotFor(d.schema.Key(rec)), rec)
+	return t.put(tx, rec)
 }
 
 // Delete removes the key's record and returns it, nil if there was none.
@@ -237,5 +260,17 @@ func (d *Table[T, P]) Delete(tx *Tx, key string) (old *T) {
 	if !ok || s.at(newest) == nil {
 		return nil
 	}
-	return t.set(tx, s, nil)
+	return t.set(tx, s, nil, nil)
+}
+
+// encode gives the view's rows in key order, each with the index of the Command that wrote it.
+func (d *Table[T, P]) encode(v *View, row func(uint64, msgp.Marshaler) error) error {
+	var err error
+	d.in(v).primary.Scan(func(s *slot[T]) bool {
+		if x := s.version(v.index); x != nil && x.rec != nil {
+			err = row(x.index, P(x.rec))
+		}
+		return err == nil
+	})
+	return err
 }

@@ -1,49 +1,48 @@
 package store
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/btree"
+	"github.com/tinylib/msgp/msgp"
 )
 
 // newest is an index no Command reaches: it reads the head of every slot, published or not.
 const newest = ^uint64(0)
 
+// tableCommon is what the store knows of a table whatever its records are.
+type tableCommon struct {
+	on       AnyTable
+	dirty    bool // the trees changed since the last capture
+	watched  bool // some trigger wants to hear of changes
+	discards bool // a snapshot is only being verified
+}
+
 // tableState is the writer's side of a table: the working trees, and whether they differ from the published ones.
 type tableState[T any, P Record[T]] struct {
 	*Table[T, P]
-	trees    tableView[T]
-	dirty    bool // trees changed since the last capture
-	triggers bool // some trigger wants to hear of changes
-	discards bool // a snapshot is only being verified
-	store    *Store
+	tableCommon
+	trees  tableView[T]
+	loaded int    // rows decoded from a snapshot
+	last   string // key of the last of them
 }
 
 func newTableState[T any, P Record[T]](d *Table[T, P]) *tableState[T, P] {
-	t := &tableState[T, P]{Table: d}
-	t.trees = emptyTrees(d)
+	noLocks := btree.Options{NoLocks: true}
+	t := &tableState[T, P]{Table: d, tableCommon: tableCommon{on: d}}
+	t.trees.primary = btree.NewBTreeGOptions(func(a, b *slot[T]) bool { return a.key < b.key }, noLocks)
+	for range d.schema.Indexes {
+		t.trees.indexes = append(t.trees.indexes, btree.NewBTreeGOptions(filed[T].less, noLocks))
+	}
 	return t
 }
 
-func emptyTrees[T any, P Record[T]](d *Table[T, P]) tableView[T] {
-	noLocks := btree.Options{NoLocks: true}
-	trees := tableView[T]{primary: btree.NewBTreeGOptions(func(a, b *slot[T]) bool { return a.key < b.key }, noLocks)}
-	for range d.schema.Indexes {
-		trees.indexes = append(trees.indexes, btree.NewBTreeGOptions(filed[T].less, noLocks))
-	}
-	return trees
-}
+func (t *tableState[T, P]) common() *tableCommon { return &t.tableCommon }
+func (t *tableState[T, P]) working() any         { return &t.trees }
 
-func (t *tableState[T, P]) named() string { return t.name }
-func (t *tableState[T, P]) watch()        { t.triggers = true }
-func (t *tableState[T, P]) watched() bool { return t.triggers }
-
-// capture returns copies of the trees for a view, nil if the last ones still hold.
-func (t *tableState[T, P]) capture(all bool) any {
-	if !t.dirty && !all {
-		return nil
-	}
-	t.dirty = false
+func (t *tableState[T, P]) capture() any {
 	v := &tableView[T]{primary: t.trees.primary.Copy()}
 	for _, x := range t.trees.indexes {
 		v.indexes = append(v.indexes, x.Copy())
@@ -63,65 +62,73 @@ func (t *tableState[T, P]) slotFor(key string) *slot[T] {
 	return probe
 }
 
+// put stores a record. It asks for all keys before it changes anything: should the schema's functions panic on this
+// record, there is nothing to undo, and undo never meets a record that they have not passed.
+func (t *tableState[T, P]) put(tx *Tx, rec *T) (old *T) {
+	key, filing := t.schema.Key(rec), t.filing(rec)
+	return t.set(tx, t.slotFor(key), rec, filing)
+}
+
+// filing returns the record's keys in each secondary index, nil for no record.
+func (t *tableState[T, P]) filing(rec *T) [][]string {
+	if rec == nil || len(t.schema.Indexes) == 0 {
+		return nil
+	}
+	keys := make([][]string, len(t.schema.Indexes))
+	for i := range keys {
+		keys[i] = t.schema.Indexes[i].Keys(rec)
+	}
+	return keys
+}
+
 // set makes rec (nil: a tombstone) the newest version of the slot at the transaction's index.
-func (t *tableState[T, P]) set(tx *Tx, s *slot[T], rec *T) (old *T) {
+func (t *tableState[T, P]) set(tx *Tx, s *slot[T], rec *T, filing [][]string) (old *T) {
 	head := s.head.Load()
+	again := head != nil && head.index == tx.index // written by this same Command: only its last word counts
+	next := &version[T]{rec: rec, index: tx.index}
+	if again {
+		next.prev.Store(head.prev.Load())
+	} else if head != nil {
+		next.prev.Store(head)
+	}
 	if head != nil {
 		old = head.rec
 	}
-	next := &version[T]{rec: rec, index: tx.index}
-	switch {
-	case head == nil:
-	case head.index == tx.index: // written by this same Command: only its last word counts
-		next.prev.Store(head.prev.Load())
-	default:
-		next.prev.Store(head)
-	}
 	tx.changed(t, s, head, old)
 	s.head.Store(next)
-	tx.store.bytes.Add(t.refile(s, old, rec))
-	if p := next.prev.Load(); p != nil && (head == nil || head.index != tx.index) {
-		tx.supersede(t, s, size[T, P](p.rec), t.schema.Brief)
-	} else if p == nil && rec == nil {
-		tx.supersede(t, s, 0, true)
+	t.refile(s, t.filing(old), filing)
+	grown := size[T, P](rec)
+	was := size[T, P](old)
+	tx.store.bytes.Add(int64(grown - was))
+	if p := next.prev.Load(); p == nil && rec == nil {
+		tx.supersede(t, s, 0, true) // made and deleted by this Command: nobody ever saw it
+	} else if p != nil && !again {
+		tx.supersede(t, s, was, t.schema.Brief)
 	}
 	return old
 }
 
-// refile moves the slot between the keys of the secondary indexes and returns the change of the table's size.
-func (t *tableState[T, P]) refile(s *slot[T], old, rec *T) int64 {
-	for i, x := range t.schema.Indexes {
-		var from, to []string
-		if old != nil {
-			from = x.Keys(old)
+// refile moves the slot between the keys of the secondary indexes.
+func (t *tableState[T, P]) refile(s *slot[T], from, to [][]string) {
+	for i, tree := range t.trees.indexes {
+		var del, add []string
+		if from != nil {
+			del = from[i]
 		}
-		if rec != nil {
-			to = x.Keys(rec)
+		if to != nil {
+			add = to[i]
 		}
-		if equal(from, to) {
+		if slices.Equal(del, add) {
 			continue
 		}
 		t.dirty = true
-		for _, k := range from {
-			t.trees.indexes[i].Delete(filed[T]{k, s})
+		for _, k := range del {
+			tree.Delete(filed[T]{k, s})
 		}
-		for _, k := range to {
-			t.trees.indexes[i].Set(filed[T]{strings.Clone(k), s})
-		}
-	}
-	return int64(size[T, P](rec) - size[T, P](old))
-}
-
-func equal(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
+		for _, k := range add {
+			tree.Set(filed[T]{strings.Clone(k), s})
 		}
 	}
-	return true
 }
 
 func size[T any, P Record[T]](rec *T) int {
@@ -131,58 +138,78 @@ func size[T any, P Record[T]](rec *T) int {
 	return P(rec).Msgsize()
 }
 
-// undo puts the slot back to the version it had before the Command; old nil means it had none.
-func (t *tableState[T, P]) undo(slotAny, oldAny any) int {
-	s, old := slotAny.(*slot[T]), oldAny.(*version[T])
+// undo puts the slot back to the version it had before the change and returns by how much the table grew by that.
+func (t *tableState[T, P]) undo(c change) (bytes int64) {
+	s, old := c.slot.(*slot[T]), c.head.(*version[T])
 	now := s.head.Load().rec
 	var rec *T
 	if old != nil {
 		rec = old.rec
 	}
 	s.head.Store(old)
-	d := t.refile(s, now, rec)
+	t.refile(s, t.filing(now), t.filing(rec))
 	if old == nil {
 		t.trees.primary.Delete(s)
 		t.dirty = true
 	}
-	return int(d)
+	return int64(size[T, P](rec) - size[T, P](now))
 }
 
 // trim drops the versions of a slot that are older than its newest one not above at, but for those that a pinned view
-// reads. It reports whether a pin held something back. Pins are ascending.
-func (t *tableState[T, P]) trim(slotAny any, at uint64, pins []uint64) (held bool) {
+// reads: of these the history takes note. A tombstone with nothing below it leaves the tree.
+func (t *tableState[T, P]) trim(slotAny any, at uint64, h *history) {
 	s := slotAny.(*slot[T])
-	keep := s.head.Load()
-	for keep != nil && keep.index > at {
-		keep = keep.prev.Load()
-	}
+	keep := s.version(at)
 	if keep == nil {
-		return false
+		return
 	}
 	last := keep
 	for old := keep.prev.Load(); old != nil; old = old.prev.Load() {
-		if pinned(pins, old.index, last.index) {
-			held = true
-			if last.prev.Load() != old {
-				last.prev.Store(old) // splice out what lies between
-			}
-			last = old
+		if !h.hold(old.index, last.index, t, s, at) {
+			continue
 		}
+		if last.prev.Load() != old {
+			last.prev.Store(old) // splice out what lies between
+		}
+		last = old
 	}
-	last.prev.Store(nil)
-	if h := s.head.Load(); h == keep && h.rec == nil && h.prev.Load() == nil {
+	if last.prev.Load() != nil {
+		last.prev.Store(nil)
+	}
+	if s.head.Load() != keep || keep.rec != nil || last != keep {
+		return
+	}
+	// The key may have been made again, in a slot of its own, if this one left the tree before.
+	if now, ok := t.trees.primary.Get(s); ok && now == s {
 		t.trees.primary.Delete(s)
 		t.dirty = true
 	}
-	return held
 }
 
-// pinned reports whether some pin lies in [from, below): such a view reads the version of index from.
-func pinned(pins []uint64, from, below uint64) bool {
-	for _, p := range pins {
-		if p >= from && p < below {
-			return true
-		}
+// decode reads one row of a snapshot from the front of b into an unpublished table, and returns what follows and the
+// row's size. Rows come in strictly ascending key order.
+func (t *tableState[T, P]) decode(index uint64, b []byte) (rest []byte, bytes int64, err error) {
+	rest, err = msgp.Skip(b) // before the record's code believes any length it finds
+	if err != nil {
+		return b, 0, err
 	}
-	return false
+	rec := new(T)
+	if more, err := DecodeStrict(b[:len(b)-len(rest)], P(rec)); err != nil {
+		return b, 0, err
+	} else if len(more) > 0 {
+		return b, 0, fmt.Errorf("%d bytes too many in a record", len(more))
+	}
+	key := t.schema.Key(rec)
+	if t.loaded++; t.loaded > 1 && key <= t.last {
+		return b, 0, fmt.Errorf("key %q does not follow %q", key, t.last)
+	}
+	t.last = strings.Clone(key)
+	if t.discards {
+		return rest, 0, nil
+	}
+	s := &slot[T]{key: t.last}
+	s.head.Store(&version[T]{rec: rec, index: index})
+	t.trees.primary.Load(s)
+	t.refile(s, nil, t.filing(rec))
+	return rest, int64(size[T, P](rec)), nil
 }

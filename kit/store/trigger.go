@@ -28,13 +28,20 @@ func OnChange[T any, P Record[T]](name string, on *Table[T, P], run func(tx *Tx,
 	}
 }
 
+// cascadeRounds is far above the length of any chain of tables; triggers that feed each other for longer never rest.
+const cascadeRounds = 1000
+
 // cascade runs the triggers to completion: in feature order, the rows of each in key order.
 func (tx *Tx) cascade() {
 	if len(tx.store.triggers) == 0 || !tx.anyWatched() {
 		return
 	}
 	cursors := make([]int, len(tx.store.triggers))
-	for again := true; again; {
+	again := true
+	for round := 0; again; round++ {
+		if round == cascadeRounds {
+			panic("triggers feed each other without end")
+		}
 		again = false
 		for i := range tx.store.triggers {
 			t := &tx.store.triggers[i]
@@ -50,7 +57,7 @@ func (tx *Tx) cascade() {
 
 func (tx *Tx) anyWatched() bool {
 	for i := range tx.changes {
-		if tx.changes[i].table.watched() {
+		if tx.changes[i].table.common().watched {
 			return true
 		}
 	}
@@ -60,12 +67,16 @@ func (tx *Tx) anyWatched() bool {
 // rows returns the changes of the trigger's table since cursor: one for each slot, with its oldest before, by key.
 func (tx *Tx) rows(t *Trigger, cursor int) []change {
 	var rows []change
-	seen := map[any]bool{}
+	var seen map[any]bool
 	for _, c := range tx.changes[cursor:] {
-		if c.table.id() == t.on.id() && !seen[c.slot] {
-			seen[c.slot] = true
-			rows = append(rows, c)
+		if c.table.common().on.id() != t.on.id() || seen[c.slot] {
+			continue
 		}
+		if seen == nil {
+			seen = map[any]bool{}
+		}
+		seen[c.slot] = true
+		rows = append(rows, c)
 	}
 	sort.Slice(rows, func(i, j int) bool { return t.key(rows[i].slot) < t.key(rows[j].slot) })
 	return rows

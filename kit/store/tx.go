@@ -79,7 +79,7 @@ type change struct {
 	table table
 	slot  any
 	head  any // *version[T]
-	rec   any // *T before, for triggers
+	rec   any // *T before
 }
 
 func (tx *Tx) reset() {
@@ -95,10 +95,7 @@ func (tx *Tx) Index() uint64 { return tx.index }
 func (tx *Tx) Time() int64 { return tx.now }
 
 func (tx *Tx) limit() uint64   { return newest }
-func (tx *Tx) tree(id int) any { return tx.store.tables[id].(interface{ working() any }).working() }
-
-// working gives a Tx the trees being changed.
-func (t *tableState[T, P]) working() any { return &t.trees }
+func (tx *Tx) tree(id int) any { return tx.store.tables[id].working() }
 
 // Touched returns the index of the last Command before this one that touched the subject.
 func (tx *Tx) Touched(s Subject) uint64 { return readTouched(tx, s) }
@@ -123,10 +120,10 @@ func (tx *Tx) Forget(s Subject) {
 // Lineage returns the name of the history that the index counts; "" until it has one.
 func (tx *Tx) Lineage() string { return tx.store.lineage }
 
-// SetLineage names the history that the index counts from now on.
+// SetLineage names the history that the index counts from now on, and touches the subject of kind "lineage".
 func (tx *Tx) SetLineage(id string) {
 	tx.lineage = &id
-	tx.touches = append(tx.touches, Subject{Kind: "lineage"})
+	tx.Touch(Subject{Kind: "lineage"})
 }
 
 func (tx *Tx) changed(t table, slot, head, rec any) {
@@ -141,7 +138,7 @@ func (tx *Tx) supersede(t table, slot any, size int, brief bool) {
 func (tx *Tx) undo() {
 	for i := len(tx.changes) - 1; i >= 0; i-- {
 		c := tx.changes[i]
-		tx.store.bytes.Add(int64(c.table.undo(c.slot, c.head)))
+		tx.store.bytes.Add(c.table.undo(c))
 	}
 	tx.woken = tx.woken[:tx.wokenAt]
 	h := &tx.store.history
@@ -152,31 +149,25 @@ func (tx *Tx) undo() {
 
 // finish writes the touched subjects and, if anything changed, takes the index.
 func (tx *Tx) finish() {
-	for i, s := range tx.touches {
-		if !repeated(tx.touches[:i], s) {
+	var seen subjects
+	for _, s := range tx.touches {
+		if seen.add(s.named()) {
 			touched.Put(tx, &touch{Subject: s.key(), Index: tx.index})
 		}
 	}
 	for _, s := range tx.forgets {
-		if !repeated(tx.touches, s) {
+		if seen.add(s.named()) {
 			touched.Delete(tx, s.key())
 		}
+	}
+	if len(tx.changes) == 0 {
+		tx.woken = tx.woken[:tx.wokenAt] // what changed nothing wakes nobody
+		return
 	}
 	if tx.lineage != nil {
 		tx.store.lineage = *tx.lineage
 	}
-	if len(tx.changes) > 0 {
-		tx.store.index = tx.index
-	}
-}
-
-func repeated(list []Subject, s Subject) bool {
-	for _, t := range list {
-		if t == s {
-			return true
-		}
-	}
-	return false
+	tx.store.index = tx.index
 }
 
 // String names the transaction in panics and logs.

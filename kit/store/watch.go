@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,33 +18,56 @@ type Subject struct {
 
 func (s Subject) key() string { return s.Kind + "\x00" + s.Name }
 
+// named is the subject that has the index: a prefix has none apart from its name's.
+func (s Subject) named() Subject { return Subject{Kind: s.Kind, Name: s.Name} }
+
+// subjects is a set of Subjects, cheap while it is small.
+type subjects struct {
+	few  []Subject
+	many map[Subject]struct{}
+}
+
+// add puts s in and reports whether it was not there before.
+func (l *subjects) add(s Subject) bool {
+	if l.many == nil {
+		if slices.Contains(l.few, s) {
+			return false
+		}
+		if l.few = append(l.few, s); len(l.few) > 16 {
+			l.many = map[Subject]struct{}{}
+			for _, f := range l.few {
+				l.many[f] = struct{}{}
+			}
+		}
+		return true
+	}
+	n := len(l.many)
+	l.many[s] = struct{}{}
+	return len(l.many) > n
+}
+
 // Waiter is a registered interest in subjects. It counts, no queue: whoever looks sees whether something was touched.
 type Waiter struct {
 	registry *registry
 	subjects []Subject
 	wake     func()
 	touches  atomic.Uint64
+	round    uint64 // of the registry's last wake that touched it; owned by the store's writer
 }
 
-// Touches returns how often a commit touched one of the subjects. Read it before taking a View: what the View gives is
+// Touches returns how many commits touched one of the subjects. Read it before taking a View: what the View gives is
 // current for as long as the number stays, because a commit publishes its view before it touches.
 func (w *Waiter) Touches() uint64 { return w.touches.Load() }
 
 // Close ends the interest; wake may still be called by a commit that is under way.
 func (w *Waiter) Close() { w.registry.remove(w) }
 
-func (w *Waiter) touch() {
-	w.touches.Add(1)
-	if w.wake != nil {
-		w.wake()
-	}
-}
-
 // registry maps subjects to waiters. Prefix watches are found by the lengths registered for their kind.
 type registry struct {
 	mu      sync.RWMutex // guards both maps
 	waiters map[Subject]map[*Waiter]struct{}
 	lengths map[string]map[int]int // kind → prefix length → registrations
+	round   uint64                 // counts wakes; owned by the store's writer
 }
 
 func (r *registry) init() {
@@ -92,26 +116,30 @@ func (r *registry) remove(w *Waiter) {
 			if n[len(s.Name)]--; n[len(s.Name)] == 0 {
 				delete(n, len(s.Name))
 			}
+			if len(n) == 0 {
+				delete(r.lengths, s.Kind)
+			}
 		}
 	}
 }
 
-// wake marks the waiters of the subjects, and of the registered prefixes of their names, touched.
-func (r *registry) wake(subjects []Subject) {
+// wake marks the waiters of the subjects, and of the registered prefixes of their names, touched: each of them once.
+func (r *registry) wake(list []Subject) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.waiters) == 0 {
 		return
 	}
-	for _, s := range subjects {
-		for w := range r.waiters[s] {
-			w.touch()
+	r.round++
+	var seen subjects
+	for _, s := range list {
+		if !seen.add(s) {
+			continue
 		}
+		r.touch(r.waiters[s])
 		for n := range r.lengths[s.Kind] {
 			if n <= len(s.Name) {
-				for w := range r.waiters[Subject{s.Kind, s.Name[:n], true}] {
-					w.touch()
-				}
+				r.touch(r.waiters[Subject{s.Kind, s.Name[:n], true}])
 			}
 		}
 	}
@@ -121,9 +149,21 @@ func (r *registry) wake(subjects []Subject) {
 func (r *registry) wakeAll() {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	r.round++
 	for _, set := range r.waiters {
-		for w := range set {
-			w.touch()
+		r.touch(set)
+	}
+}
+
+func (r *registry) touch(set map[*Waiter]struct{}) {
+	for w := range set {
+		if w.round == r.round {
+			continue
+		}
+		w.round = r.round
+		w.touches.Add(1)
+		if w.wake != nil {
+			w.wake()
 		}
 	}
 }

@@ -28,6 +28,7 @@ type message struct {
 	marks  []uint32 // by target, then by node: written in this round
 	round  uint32
 	rng    uint64
+	now    uint32 // Unix seconds: the SOA's serial
 	counts [3]uint16
 	thin   bool // an answer that was cut: Additional holds the targets' addresses alone
 }
@@ -170,7 +171,6 @@ func (m *message) write(p *packed, n int) {
 }
 
 func (m *message) answers(p *packed, n int) {
-	ours := m.spelled()
 	m.at = m.at[:0]
 	for _, i := range m.order[:n] {
 		it := &p.items[i]
@@ -178,7 +178,7 @@ func (m *message) answers(p *packed, n int) {
 		m.at = append(m.at, m.len()+16) // after type, class, TTL, length, priority, weight and port
 		m.b = append(m.b, it.rec...)
 		if it.own {
-			copy(m.b[len(m.b)-len(ours):], ours)
+			copy(m.b[len(m.b)-len(m.conf.suffix):], m.spelled())
 		}
 	}
 }
@@ -216,11 +216,12 @@ func (m *message) texts(it *item, t *nodeTexts, at, end int) {
 		} else {
 			owner = m.len()
 			m.b = append(m.b, t.name...)
-			if !it.own {
-				end = 0
+			if from := end - len(m.conf.local); it.own && m.short && from < 0x4000 {
+				m.pointer(from, nil)
+			} else {
+				m.b = append(m.b, m.conf.local...)
+				copy(m.b[len(m.b)-len(m.conf.suffix):], m.spelled())
 			}
-			m.pointer(max(0, end-len(m.conf.local)), m.conf.local)
-			copy(m.b[max(len(m.b)-len(m.conf.suffix), 0):], m.spelled())
 		}
 		m.b = append(m.b, r...)
 		m.counts[2]++

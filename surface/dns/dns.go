@@ -14,21 +14,21 @@ import (
 
 // Settings are the settings of the DNS interface, as config fills them from their tags.
 type Settings struct {
-	Domain            string                   `key:"domain" flag:"domain" default:"consul." help:"DNS domain that is answered"`
-	NodeTTL           time.Duration            `key:"dns_config.node_ttl" reload:"yes" help:"TTL of node, addr and NS records"`
-	ServiceTTL        map[string]time.Duration `key:"dns_config.service_ttl" reload:"yes" help:"TTLs by service name, prefix* or *"`
-	OnlyPassing       bool                     `key:"dns_config.only_passing" reload:"yes" help:"leave out instances with warnings"`
-	EnableTruncate    bool                     `key:"dns_config.enable_truncate" reload:"yes" help:"set TC on answers that were cut"`
-	UDPAnswerLimit    int                      `key:"dns_config.udp_answer_limit" default:"3" reload:"yes" help:"answers in a UDP reply without EDNS, at most 8"`
-	ARecordLimit      int                      `key:"dns_config.a_record_limit" reload:"yes" help:"addresses of a service in one reply; 0 for all"`
-	DisableCompress   bool                     `key:"dns_config.disable_compression" reload:"yes" help:"write every name in full"`
-	AllowStale        bool                     `key:"dns_config.allow_stale" default:"true" reload:"yes" help:"let any server answer, not only the leader"`
-	MaxStale          time.Duration            `key:"dns_config.max_stale" default:"87600h" reload:"yes" help:"how old such an answer may be"`
-	NodeMetaTXT       bool                     `key:"dns_config.enable_additional_node_meta_txt" default:"true" reload:"yes" help:"add node metadata as TXT records"`
-	SOARefresh        int                      `key:"dns_config.soa.refresh" default:"3600" reload:"yes" help:"SOA refresh, seconds"`
-	SOARetry          int                      `key:"dns_config.soa.retry" default:"600" reload:"yes" help:"SOA retry, seconds"`
-	SOAExpire         int                      `key:"dns_config.soa.expire" default:"86400" reload:"yes" help:"SOA expire, seconds"`
-	SOAMinTTL         int                      `key:"dns_config.soa.min_ttl" reload:"yes" help:"SOA TTL and minimum, seconds: how long absence is believed"`
+	Domain          string                   `key:"domain" flag:"domain" default:"consul." help:"DNS domain that is answered"`
+	NodeTTL         time.Duration            `key:"dns_config.node_ttl" reload:"yes" help:"TTL of node, addr and NS records"`
+	ServiceTTL      map[string]time.Duration `key:"dns_config.service_ttl" reload:"yes" help:"TTLs by service name, prefix* or *"`
+	OnlyPassing     bool                     `key:"dns_config.only_passing" reload:"yes" help:"leave out instances with warnings"`
+	EnableTruncate  bool                     `key:"dns_config.enable_truncate" reload:"yes" help:"set TC on answers that were cut"`
+	UDPAnswerLimit  int                      `key:"dns_config.udp_answer_limit" default:"3" reload:"yes" help:"answers in a UDP reply without EDNS, at most 8"`
+	ARecordLimit    int                      `key:"dns_config.a_record_limit" reload:"yes" help:"addresses of a service in one reply; 0 for all"`
+	DisableCompress bool                     `key:"dns_config.disable_compression" reload:"yes" help:"write every name in full"`
+	AllowStale      bool                     `key:"dns_config.allow_stale" default:"true" reload:"yes" help:"let any server answer, not only the leader"`
+	MaxStale        time.Duration            `key:"dns_config.max_stale" default:"87600h" reload:"yes" help:"how old such an answer may be"`
+	NodeMetaTXT     bool                     `key:"dns_config.enable_additional_node_meta_txt" default:"true" reload:"yes" help:"add node metadata as TXT records"`
+	SOARefresh      int                      `key:"dns_config.soa.refresh" default:"3600" reload:"yes" help:"SOA refresh, seconds"`
+	SOARetry        int                      `key:"dns_config.soa.retry" default:"600" reload:"yes" help:"SOA retry, seconds"`
+	SOAExpire       int                      `key:"dns_config.soa.expire" default:"86400" reload:"yes" help:"SOA expire, seconds"`
+	SOAMinTTL       int                      `key:"dns_config.soa.min_ttl" reload:"yes" help:"SOA TTL and minimum, seconds: how long absence is believed"`
 }
 
 // Server answers DNS questions from the state behind a Door. Its methods are safe for concurrent use.

@@ -1,0 +1,125 @@
+package session
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rostra/engine/room"
+	"rostra/kit/wire"
+)
+
+// labDoor lets a leader's loop work on a lab by the bubble's clock, off by skew.
+type labDoor struct {
+	room.Door
+	*lab
+	skew time.Duration
+}
+
+func (d *labDoor) Read(_ context.Context, q room.Query, _ room.Options) (room.Answer, room.Meta, error) {
+	return d.ask(q), room.Meta{}, nil
+}
+
+func (d *labDoor) Apply(_ context.Context, c room.Command, _ room.Options) (room.Result, room.Meta, error) {
+	d.now = time.Now().Add(d.skew).UnixNano()
+	result, err := d.run(c)
+	return result, room.Meta{}, err
+}
+
+func (d *labDoor) lead() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- expire(ctx, d) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			d.t.Error(err)
+		}
+	}
+}
+
+// TestExpiry follows one session with a TTL of 10 s: it ends 20 s after its last renewal, to the second.
+func TestExpiry(t *testing.T) {
+	const ttl = 10 * time.Second
+	tests := []struct {
+		name string
+		live func(d *labDoor)
+		want time.Duration // from the session's creation
+	}{
+		{"never renewed", func(*labDoor) {}, 20 * time.Second},
+		{"renewed", func(d *labDoor) {
+			time.Sleep(15 * time.Second)
+			d.Apply(context.Background(), &Renew{ID: "s"}, room.Options{})
+		}, 35 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &labDoor{lab: newLab(t)}
+				defer d.lead()()
+				d.create(ttl)
+				began := time.Now()
+				tt.live(d)
+				d.expect(began.Add(tt.want))
+			})
+		})
+	}
+	t.Run("a new leader gives the whole time again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &labDoor{lab: newLab(t)}
+			stop := d.lead()
+			d.create(ttl)
+			time.Sleep(15 * time.Second)
+			stop()
+			time.Sleep(time.Minute)
+			defer d.lead()()
+			d.expect(time.Now().Add(20 * time.Second))
+		})
+	})
+	t.Run("the clock that stamped it ran ahead by an hour", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &labDoor{lab: newLab(t), skew: time.Hour}
+			defer d.lead()()
+			synctest.Wait()
+			d.create(ttl)
+			d.expect(time.Now().Add(20 * time.Second))
+		})
+	})
+	t.Run("many at once, and those without TTL stay", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &labDoor{lab: newLab(t)}
+			defer d.lead()()
+			for i := range 3 * expiryBatch {
+				d.must(&Create{Session{ID: string(rune('a'+i%26)) + time.Duration(i).String(), Node: "n1", Life: wire.Duration(ttl)}})
+			}
+			d.must(&Create{Session{ID: "s", Node: "n1"}})
+			time.Sleep(22 * time.Second)
+			synctest.Wait()
+			if got := ids(d.ask(ListQuery{})); len(got) != 1 || got[0] != "s" {
+				t.Errorf("%d sessions are left", len(got))
+			}
+		})
+	})
+}
+
+func (d *labDoor) create(ttl time.Duration) {
+	if _, _, err := d.Apply(context.Background(), &Create{Session{ID: "s", Node: "n1", Life: wire.Duration(ttl)}}, room.Options{}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// expect waits until just before the end and a second beyond it.
+func (d *labDoor) expect(end time.Time) {
+	d.t.Helper()
+	time.Sleep(time.Until(end) - time.Millisecond)
+	synctest.Wait()
+	if len(ids(d.ask(ListQuery{}))) != 1 {
+		d.t.Error("the session ended too early")
+	}
+	time.Sleep(expiryPeriod + 2*time.Millisecond)
+	synctest.Wait()
+	if len(ids(d.ask(ListQuery{}))) != 0 {
+		d.t.Error("the session did not end")
+	}
+}

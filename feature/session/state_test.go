@@ -1,0 +1,232 @@
+package session
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"rostra/engine/room"
+	"rostra/feature/catalog"
+	"rostra/kit/authz"
+	"rostra/kit/fault"
+	"rostra/kit/store"
+)
+
+func TestCreate(t *testing.T) {
+	tests := []struct {
+		name string
+		s    Session
+		want string // what refuses it
+	}{
+		{"bound to nothing", Session{Node: "n1"}, ""},
+		{"node in another case", Session{Node: "N1", NodeChecks: []string{"serfHealth"}}, ""},
+		{"bound to several", Session{Node: "n1", NodeChecks: []string{"serfHealth"}, Checks: []string{"disk"}, ServiceChecks: []ServiceCheck{{ID: "disk"}}}, ""},
+		{"no such node", Session{Node: "n9"}, "apply failed: Missing node registration"},
+		{"no such check", Session{Node: "n1", NodeChecks: []string{"x"}}, "apply failed: Missing check 'x' registration"},
+		{"another node's check", Session{Node: "n2", NodeChecks: []string{"disk"}}, "apply failed: Missing check 'disk' registration"},
+		{"critical check", Session{Node: "n1", ServiceChecks: []ServiceCheck{{ID: "bad"}}}, "apply failed: Check 'bad' is in critical state"},
+		{"an ID that is taken", Session{ID: "taken", Node: "n1"}, `apply failed: Session "taken" already exists`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t)
+			l.must(&Create{Session{ID: "taken", Node: "n1"}})
+			before := l.store.Index()
+			if tt.s.ID == "" {
+				tt.s.ID = "s"
+			}
+			_, err := l.run(&Create{tt.s})
+			if tt.want != "" {
+				if err == nil || err.Error() != tt.want || fault.Status(err) != 500 || l.store.Index() != before {
+					t.Errorf("got %v, index %d → %d; want %q", err, before, l.store.Index(), tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := l.ask(InfoQuery{ID: "s"}).Value.(List)[0]
+			if s.CreateIndex != before+1 || s.ModifyIndex != before+1 || s.Node != tt.s.Node {
+				t.Errorf("stored %+v at index %d", s, before+1)
+			}
+		})
+	}
+}
+
+// TestEnds is the list of causes in spec http/session.md, Life cycle.
+func TestEnds(t *testing.T) {
+	critical := func(node, check string) room.Command {
+		return &catalog.Register{Row: &catalog.Node{Node: node}, SkipNode: true, Checks: []*catalog.Check{{CheckID: check, Status: "critical"}}}
+	}
+	all := []string{"bound", "free", "n2", "other"}
+	tests := []struct {
+		name string
+		end  room.Command
+		left []string
+	}{
+		{"destroy", &Destroy{ID: "BOUND"}, []string{"free", "n2", "other"}},
+		{"destroy an unknown one", &Destroy{ID: "none"}, all},
+		{"bound check critical", critical("N1", "disk"), []string{"free", "n2", "other"}},
+		{"bound check gone", &catalog.Deregister{Node: "n1", CheckID: "disk"}, []string{"free", "n2", "other"}},
+		{"another node's check critical", critical("n2", "serfHealth"), []string{"bound", "free", "other"}},
+		{"check only worse", &catalog.Register{Row: &catalog.Node{Node: "n1"}, SkipNode: true, Checks: []*catalog.Check{{CheckID: "disk", Status: "warning", Output: "x"}}}, all},
+		{"node failed", critical("n1", "serfHealth"), []string{"bound", "free", "n2"}},
+		{"node gone", &catalog.Deregister{Node: "N1"}, []string{"n2"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t)
+			l.must(&Create{Session{ID: "bound", Node: "n1", Life: 5, ServiceChecks: []ServiceCheck{{ID: "disk"}}}})
+			l.must(&Create{Session{ID: "free", Node: "n1"}})
+			l.must(&Create{Session{ID: "other", Node: "N1", NodeChecks: []string{"serfHealth"}}})
+			l.must(&Create{Session{ID: "n2", Node: "n2", Life: 5, Checks: []string{"serfHealth"}}})
+			index := l.ask(ListQuery{}).Index
+			w := l.store.Watch(ListQuery{}.Subjects(), nil)
+			l.must(tt.end)
+			a := l.ask(ListQuery{})
+			if got := ids(a); !slices.Equal(got, tt.left) {
+				t.Errorf("left are %v, want %v", got, tt.left)
+			}
+			if moved := len(tt.left) < len(all); (a.Index > index) != moved || (w.Touches() > 0) != moved {
+				t.Errorf("index %d → %d, woken %d times", index, a.Index, w.Touches())
+			}
+			expiring := 0
+			for _, id := range tt.left {
+				if id == "bound" || id == "n2" {
+					expiring++
+				}
+			}
+			if got := len(l.ask(renewalsQuery{}).Value.([]*renewal)); got != expiring {
+				t.Errorf("%d renewals are left, want %d", got, expiring)
+			}
+		})
+	}
+}
+
+// TestIndexes is the line of sessions in spec http/conventions.md §8: every answer has the table's index.
+func TestIndexes(t *testing.T) {
+	l := newLab(t)
+	check := func(want uint64) {
+		t.Helper()
+		for _, q := range []room.Query{ListQuery{}, NodeQuery{Node: "n1"}, NodeQuery{Node: "none"}, InfoQuery{ID: "a"}, InfoQuery{ID: "none"}} {
+			if got := l.ask(q); got.Index != want {
+				t.Errorf("%#v: index %d, want %d", q, got.Index, want)
+			}
+		}
+	}
+	check(0)
+	l.must(&Create{Session{ID: "a", Node: "n1", Life: 10}})
+	a := l.store.Index()
+	l.register("n3")
+	check(a)
+	l.must(&Create{Session{ID: "b", Node: "n2"}})
+	b := l.store.Index()
+	check(b)
+	l.must(&Renew{ID: "a"})
+	l.must(&Renew{ID: "b"})
+	check(b)
+	l.must(&Destroy{ID: "b"})
+	check(l.store.Index())
+	if got := l.ask(InfoQuery{ID: "b"}); !got.Missing || len(got.Value.(List)) != 0 {
+		t.Errorf("a session that is gone: %+v", got)
+	}
+}
+
+// TestRenew: a renewal changes nothing that readers see and wakes nobody (design rule 5), and saves from expiry.
+func TestRenew(t *testing.T) {
+	l := newLab(t)
+	l.must(&Create{Session{ID: "a", Node: "n1", Life: 10}})
+	before := l.ask(InfoQuery{ID: "a"})
+	seen := Seen{ID: "a", Renewed: l.now}
+	w := l.store.Watch(append(ListQuery{}.Subjects(), store.Subject{Kind: "sessions", Prefix: true}), nil)
+	l.now += 5
+	if got := l.must(&Renew{ID: "A"}); got != before.Value.(List)[0] {
+		t.Errorf("renewed %+v", got)
+	}
+	if after := l.ask(InfoQuery{ID: "a"}); !reflect.DeepEqual(after, before) || w.Touches() != 0 {
+		t.Errorf("%+v became %+v, woken %d times", before, after, w.Touches())
+	}
+	if ended := l.must(&Expire{[]Seen{seen}}); ended != 0 || len(ids(l.ask(ListQuery{}))) != 1 {
+		t.Errorf("%v expired by what was seen before the renewal", ended)
+	}
+	seen.Renewed = l.now
+	if ended := l.must(&Expire{[]Seen{seen, seen, {ID: "none"}}}); ended != 1 || len(ids(l.ask(ListQuery{}))) != 0 {
+		t.Errorf("%v expired, want 1", ended)
+	}
+	_, err := l.run(&Renew{ID: "a"})
+	if err == nil || err.Error() != "Session id 'a' not found" || fault.Status(err) != 404 {
+		t.Errorf("renewing a session that is gone: %v", err)
+	}
+}
+
+// deny refuses everything and remembers what it was asked.
+type deny struct{ asked string }
+
+func (d *deny) Allowed(r authz.Resource, a authz.Access, name string, _ bool) bool {
+	d.asked = fmt.Sprintf("%s:%s %s", r, a, name)
+	return false
+}
+
+func TestAllowed(t *testing.T) {
+	l := newLab(t)
+	l.must(&Create{Session{ID: "a", Node: "n2"}})
+	v := l.store.View()
+	defer v.Release()
+	for _, c := range []room.Command{&Create{Session{Node: "n2"}}, &Renew{ID: "A"}, &Destroy{ID: "a"}} {
+		d := &deny{}
+		if err := c.Allowed(v, d); !fault.Is(err, fault.Denied) || d.asked != "session:write n2" {
+			t.Errorf("%s asks %q: %v", c.Name(), d.asked, err)
+		}
+	}
+	for _, c := range []room.Command{&Renew{ID: "none"}, &Destroy{ID: "none"}} {
+		if err := c.Allowed(v, &deny{}); err != nil {
+			t.Errorf("%s of nothing: %v", c.Name(), err)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	tests := []struct {
+		s    Session
+		want string
+	}{
+		{Session{ID: "9f", Name: "web-leader", Node: "edge-7", LockDelay: 15_000_000_000, Behavior: "release", TTL: "15s", NodeChecks: []string{"serfHealth"}, CreateIndex: 42, ModifyIndex: 42},
+			`{"ID":"9f","Name":"web-leader","Node":"edge-7","LockDelay":15000000000,"Behavior":"release","TTL":"15s","NodeChecks":["serfHealth"],"ServiceChecks":null,"CreateIndex":42,"ModifyIndex":42}`},
+		{Session{ServiceChecks: []ServiceCheck{{ID: "service:web-1"}}, Checks: []string{"a"}},
+			`{"ID":"","Name":"","Node":"","LockDelay":0,"Behavior":"","TTL":"","NodeChecks":[],"ServiceChecks":[{"ID":"service:web-1","Namespace":""}],"Checks":["a"],"CreateIndex":0,"ModifyIndex":0}`},
+	}
+	for _, tt := range tests {
+		if got := string(tt.s.AppendJSON(nil)); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+// FuzzStored checks that what decodes encodes to the same bytes again, as snapshots and the log need it.
+func FuzzStored(f *testing.F) {
+	type stored interface {
+		MarshalMsg([]byte) ([]byte, error)
+		UnmarshalMsg([]byte) ([]byte, error)
+	}
+	for _, v := range []stored{&Create{Session{ID: "a", NodeChecks: []string{"b"}, ServiceChecks: []ServiceCheck{{ID: "c"}}}},
+		&Renew{ID: "a"}, &Expire{[]Seen{{ID: "a", Renewed: 3}}}, &renewal{ID: "a", Life: 3}} {
+		b, _ := v.MarshalMsg(nil)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, v := range []stored{new(Create), new(Destroy), new(Renew), new(Expire), new(Session), new(renewal)} {
+			if _, err := v.UnmarshalMsg(b); err != nil {
+				continue
+			}
+			once, _ := v.MarshalMsg(nil)
+			again := reflect.New(reflect.TypeOf(v).Elem()).Interface().(stored)
+			if _, err := again.UnmarshalMsg(once); err != nil {
+				t.Fatalf("%T: cannot read its own bytes: %v", v, err)
+			}
+			if twice, _ := again.MarshalMsg(nil); string(twice) != string(once) {
+				t.Fatalf("%T: %x then %x", v, once, twice)
+			}
+		}
+	})
+}

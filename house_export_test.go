@@ -1,0 +1,4 @@
+package main
+
+// Features is the list of features, for the tests outside the package.
+var Features = features

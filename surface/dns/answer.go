@@ -1,0 +1,224 @@
+package dns
+
+import (
+	"context"
+	"strings"
+
+	"rostra/engine/room"
+	"rostra/feature/catalog"
+	"rostra/feature/health"
+)
+
+// worker answers one question after the other. It belongs to one goroutine.
+type worker struct {
+	srv *Server
+	q   query
+	m   message
+	key []byte
+}
+
+func (s *Server) worker(seed uint64) *worker {
+	return &worker{srv: s, m: message{rng: seed | 1}}
+}
+
+// classOf sorts the types asked for by the answers they get; 0xFF is never kept.
+func classOf(kind uint16) byte {
+	switch kind {
+	case typeA, typeAAAA, typeTXT, typeSRV, typeANY:
+		return byte(kind)
+	case typeSOA, typeNS, typeAXFR:
+		return 0xFF
+	}
+	return 0
+}
+
+// quick answers a packet without waiting for anything. ok false: the answer may take a while, see slow. The bytes have
+// TCP's length before them and are good until the next call; nil: there is nothing to answer.
+func (w *worker) quick(packet []byte, tcp bool) (out []byte, ok bool) {
+	switch w.q.parse(packet) {
+	case junk:
+		w.srv.stats.junk.Add(1)
+		return nil, true
+	case malform:
+		w.srv.stats.junk.Add(1)
+		return w.m.refuse(packet[:header], formErr), true
+	case strange:
+		return w.m.refuse(packet[:header], notImplemented), true
+	}
+	w.key = append(w.q.lower(w.key[:0]), classOf(w.q.kind))
+	e := w.srv.cache.find(w.key)
+	if e == nil {
+		return nil, false
+	}
+	p, err := e.current(w.srv)
+	if err != nil {
+		return nil, false
+	}
+	return w.compose(p, tcp), true
+}
+
+func (w *worker) compose(p *packed, tcp bool) []byte {
+	w.m.now = uint32(w.srv.clock.Load())
+	return w.m.compose(&w.q, p, tcp)
+}
+
+// still answers what needs no state, after quick had no answer.
+func (w *worker) still(tcp bool) (out []byte, a ask, ok bool) {
+	c := w.srv.conf.Load()
+	a = c.understand(w.key[:len(w.key)-1], w.q.kind)
+	p := c.nothing
+	switch a.subject {
+	case aboutNothing:
+	case aboutSilence:
+		p = c.empty
+	case aboutForeign:
+		p = c.foreign
+	case aboutUnable:
+		p = c.unable
+	case aboutAddress:
+		p = c.buildAddress(&a)
+	default:
+		return nil, a, false
+	}
+	return w.compose(p, tcp), a, true
+}
+
+// slow answers what quick and still could not. It may wait for a leader, as long as questions do.
+func (w *worker) slow(ctx context.Context, a ask, tcp bool) []byte {
+	out, err := w.resolve(ctx, &a, tcp)
+	if err != nil {
+		w.srv.fail(err)
+		return w.compose(w.srv.conf.Load().failed, tcp)
+	}
+	return out
+}
+
+func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) {
+	switch c := w.srv.conf.Load(); a.subject {
+	case aboutZone:
+		_, servers, err := w.srv.newest(ctx, health.ServiceQuery{Service: "consul"})
+		if err != nil {
+			return nil, err
+		}
+		w.m.now = uint32(w.srv.clock.Load())
+		return w.m.zone(&w.q, c, a.kind, c.nameservers(servers.Value.(health.EntryList)), tcp), nil
+	case aboutReverse:
+		p, err := w.srv.reverse(ctx, c, a)
+		if err != nil {
+			return nil, err
+		}
+		return w.compose(p, tcp), nil
+	}
+	src, err := w.srv.present(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if src == nil {
+		return w.compose(w.srv.conf.Load().nothing, tcp), nil
+	}
+	p, err := w.srv.cache.add(w.key, *a, src).current(w.srv)
+	if err != nil {
+		w.srv.cache.forget(src)
+		return nil, err
+	}
+	return w.compose(p, tcp), nil
+}
+
+// present returns the live answer that a question is answered from; nil if what it asks about does not exist. Names
+// that do not exist leave no trace.
+func (s *Server) present(ctx context.Context, a *ask) (*source, error) {
+	if a.subject == aboutNode {
+		src, nodes, err := derive(ctx, s, catalog.NodesQuery{}, indexNodes)
+		if err != nil || nodes.byName[a.name] == nil {
+			return nil, err
+		}
+		return src, nil
+	}
+	_, names, err := derive(ctx, s, catalog.ServicesQuery{}, lowerNames)
+	if _, known := names[a.name]; err != nil || !known {
+		return nil, err
+	}
+	src, tags, err := derive(ctx, s, health.ServiceQuery{Service: a.name}, tagsOf)
+	if _, known := tags[a.tag]; err != nil || !known {
+		return nil, err
+	}
+	return src, nil
+}
+
+func lowerNames(t catalog.ServiceTags) map[string]struct{} {
+	names := make(map[string]struct{}, len(t))
+	for name := range t {
+		names[strings.ToLower(name)] = struct{}{}
+	}
+	return names
+}
+
+// tagsOf returns all tags of a service's instances, in lower case, and "", which is every instance's.
+func tagsOf(list health.EntryList) map[string]struct{} {
+	tags := map[string]struct{}{"": {}}
+	for _, e := range list {
+		for _, t := range e.Service.Tags {
+			tags[strings.ToLower(t)] = struct{}{}
+		}
+	}
+	return tags
+}
+
+// build makes the answer to a question that is kept.
+func (c *conf) build(a *ask, src *source, latest room.Answer) *packed {
+	if a.subject == aboutService {
+		return c.buildService(a, latest.Value.(health.EntryList))
+	}
+	nodes := view(src, latest, func(v any) *nodeIndex { return indexNodes(v.(catalog.NodeList)) })
+	if n := nodes.byName[a.name]; n != nil {
+		return c.buildNode(a, n)
+	}
+	return c.nothing.copy()
+}
+
+// reverse finds the name of an address: a node's, or else a service's.
+func (s *Server) reverse(ctx context.Context, c *conf, a *ask) (*packed, error) {
+	_, nodes, err := derive(ctx, s, catalog.NodesQuery{}, indexNodes)
+	if err != nil {
+		return nil, err
+	}
+	var labels []byte
+	if n := nodes.byAddr[a.addr]; n != nil {
+		labels = nodeLabels(n.Node)
+	} else {
+		_, services, err := derive(ctx, s, catalog.EveryInstanceQuery{}, indexServices)
+		if err != nil {
+			return nil, err
+		}
+		if name := services[a.addr]; name != "" {
+			labels = appendName(nil, name+".service")
+		}
+	}
+	if labels == nil || len(labels)+len(c.local) > maxName {
+		return c.nothing, nil
+	}
+	return c.buildName(a, labels), nil
+}
+
+// newest returns the latest answer to a Query, and keeps watching it.
+func (s *Server) newest(ctx context.Context, q room.Query) (*source, room.Answer, error) {
+	src, err := s.cache.open(ctx, q)
+	if err != nil {
+		return nil, room.Answer{}, err
+	}
+	a, err := src.watch.Latest()
+	if err != nil {
+		s.cache.forget(src)
+	}
+	return src, a, err
+}
+
+// derive returns what is made of the newest answer to a Query, once per change; always the same for one Query.
+func derive[T, V any](ctx context.Context, s *Server, q room.Query, from func(T) V) (*source, V, error) {
+	src, a, err := s.newest(ctx, q)
+	if err != nil {
+		var none V
+		return nil, none, err
+	}
+	return src, view(src, a, func(v any) V { return from(v.(T)) }), nil
+}

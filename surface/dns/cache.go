@@ -1,0 +1,290 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rostra/engine/room"
+)
+
+// Bounds of what is kept.
+const (
+	shards     = 16
+	mostAnswer = 16384           // packed answers
+	mostBytes  = 64 << 20        // of them
+	mostIdle   = 60              // seconds an answer or a watch stays unasked
+	openTime   = 3 * time.Second // how long a question waits for its first watch
+)
+
+// cache holds the packed answers by question and the watches that keep them fresh. Only names that exist get in: what
+// does not exist is told from the lists of names.
+type cache struct {
+	srv    *Server
+	seed   maphash.Seed
+	parts  [shards]shard
+	count  atomic.Int64
+	bytes  atomic.Int64
+	mu     sync.Mutex // guards sources, life and every source's users
+	life   context.Context
+	byName map[room.Query]*source
+}
+
+type shard struct {
+	mu      sync.RWMutex
+	entries map[string]*entry
+}
+
+// entry is the answer to one question: a lower-case name and a class of types.
+type entry struct {
+	ask    ask
+	source *source
+	used   atomic.Int64 // Unix seconds
+	size   atomic.Int64
+	answer atomic.Pointer[packed]
+}
+
+// source is a live answer of the door, with what was made of its latest value.
+type source struct {
+	query   room.Query
+	ready   chan struct{} // closed when watch or err is there
+	watch   room.Watch
+	err     error
+	end     context.CancelFunc
+	users   int          // entries
+	used    atomic.Int64 // Unix seconds
+	derived atomic.Pointer[derived]
+}
+
+type derived struct {
+	shared *room.Shared
+	value  any
+}
+
+func (c *cache) init(s *Server) {
+	c.srv, c.seed, c.byName, c.life = s, maphash.MakeSeed(), map[room.Query]*source{}, context.Background()
+	for i := range c.parts {
+		c.parts[i].entries = map[string]*entry{}
+	}
+}
+
+func (c *cache) shard(key []byte) *shard { return &c.parts[maphash.Bytes(c.seed, key)%shards] }
+
+// find returns the entry of a question; nil if it has none.
+func (c *cache) find(key []byte) *entry {
+	s := c.shard(key)
+	s.mu.RLock()
+	e := s.entries[string(key)]
+	s.mu.RUnlock()
+	return e
+}
+
+// current returns the entry's answer, made anew if what it was made of has changed.
+func (e *entry) current(s *Server) (*packed, error) {
+	if now := s.clock.Load(); e.used.Load() != now {
+		e.used.Store(now)
+		e.source.used.Store(now)
+	}
+	a, err := e.source.watch.Latest()
+	if err != nil {
+		return nil, err
+	}
+	c, p := s.conf.Load(), e.answer.Load()
+	if p != nil && p.shared == a.Shared && p.conf == c && a.Shared != nil {
+		return p, nil
+	}
+	p = c.build(&e.ask, e.source, a)
+	p.shared = a.Shared
+	s.stats.packed.Add(1)
+	e.answer.Store(p)
+	n := p.bytes()
+	s.cache.bytes.Add(n - e.size.Swap(n))
+	return p, nil
+}
+
+// add enters an answer; one that came first stays.
+func (c *cache) add(key []byte, a ask, src *source) *entry {
+	e := &entry{ask: a, source: src}
+	e.used.Store(c.srv.clock.Load())
+	c.mu.Lock()
+	if c.byName[src.query] != src { // cleared meanwhile: good for this once
+		c.mu.Unlock()
+		return e
+	}
+	src.users++
+	c.mu.Unlock()
+	s := c.shard(key)
+	s.mu.Lock()
+	have := s.entries[string(key)]
+	if have == nil {
+		s.entries[string(key)] = e
+	}
+	s.mu.Unlock()
+	if have != nil {
+		c.release(src)
+		return have
+	}
+	if c.count.Add(1) > mostAnswer || c.bytes.Load() > mostBytes {
+		c.evict()
+	}
+	return e
+}
+
+func (c *cache) release(src *source) {
+	c.mu.Lock()
+	src.users--
+	c.mu.Unlock()
+}
+
+// drop removes entries for which the test holds.
+func (c *cache) drop(test func(e *entry) bool) {
+	for i := range c.parts {
+		s := &c.parts[i]
+		var gone []*entry
+		s.mu.Lock()
+		for k, e := range s.entries {
+			if test(e) {
+				delete(s.entries, k)
+				gone = append(gone, e)
+			}
+		}
+		s.mu.Unlock()
+		for _, e := range gone {
+			c.count.Add(-1)
+			c.bytes.Add(-e.size.Swap(0))
+			c.release(e.source)
+		}
+	}
+}
+
+// evict drops the eighth of the entries that was asked longest ago.
+func (c *cache) evict() {
+	var ages []int64
+	for i := range c.parts {
+		s := &c.parts[i]
+		s.mu.RLock()
+		for _, e := range s.entries {
+			ages = append(ages, e.used.Load())
+		}
+		s.mu.RUnlock()
+	}
+	slices.SortFunc(ages, cmp.Compare[int64])
+	if len(ages) == 0 {
+		return
+	}
+	left := len(ages)/8 + 1
+	limit := ages[left-1]
+	c.drop(func(e *entry) bool {
+		if left == 0 || e.used.Load() > limit {
+			return false
+		}
+		left--
+		c.srv.stats.evicted.Add(1)
+		return true
+	})
+}
+
+// sweep ends what nobody has asked for a minute.
+func (c *cache) sweep() {
+	since := c.srv.clock.Load() - mostIdle
+	bytes := int64(0)
+	c.drop(func(e *entry) bool {
+		idle := e.used.Load() < since
+		if !idle {
+			bytes += e.size.Load()
+		}
+		return idle
+	})
+	c.bytes.Store(bytes) // what readers of dropped entries may have added is forgotten
+	c.closeIf(func(s *source) bool { return s.users == 0 && s.used.Load() < since })
+}
+
+// clear forgets everything.
+func (c *cache) clear() {
+	c.closeIf(func(*source) bool { return true })
+	c.drop(func(*entry) bool { return true })
+}
+
+// forget drops a source whose watch has failed, and what hangs on it.
+func (c *cache) forget(src *source) {
+	c.closeIf(func(s *source) bool { return s == src })
+	c.drop(func(e *entry) bool { return e.source == src })
+}
+
+func (c *cache) closeIf(test func(*source) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for q, s := range c.byName {
+		select {
+		case <-s.ready:
+		default:
+			continue // being opened
+		}
+		if test(s) {
+			delete(c.byName, q)
+			s.watch.Close()
+			s.end()
+		}
+	}
+}
+
+func (c *cache) watches() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byName)
+}
+
+// open returns the live answer to a Query. The first who asks opens the watch, which may wait for a leader; the others
+// wait for him.
+func (c *cache) open(ctx context.Context, q room.Query) (*source, error) {
+	c.mu.Lock()
+	src := c.byName[q]
+	if src == nil {
+		src = &source{query: q, ready: make(chan struct{})}
+		c.byName[q] = src
+		life := c.life
+		c.mu.Unlock()
+		c.begin(life, src)
+	} else {
+		c.mu.Unlock()
+		select {
+		case <-src.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	src.used.Store(c.srv.clock.Load())
+	return src, src.err
+}
+
+func (c *cache) begin(life context.Context, src *source) {
+	ctx, end := context.WithCancel(life)
+	late := time.AfterFunc(openTime, end)
+	w, err := c.srv.door.Watch(ctx, src.query, c.srv.conf.Load().options)
+	if late.Stop(); err == nil {
+		src.watch, src.end = w, end
+		c.srv.stats.opened.Add(1)
+		close(src.ready)
+		return
+	}
+	end()
+	src.err = err
+	c.mu.Lock()
+	delete(c.byName, src.query)
+	c.mu.Unlock()
+	close(src.ready)
+}
+
+// view returns what derive makes of the latest answer, made once per change.
+func view[T any](src *source, a room.Answer, derive func(any) T) T {
+	if d := src.derived.Load(); d != nil && a.Shared != nil && d.shared == a.Shared {
+		return d.value.(T)
+	}
+	v := derive(a.Value)
+	src.derived.Store(&derived{a.Shared, v})
+	return v
+}

@@ -1,0 +1,92 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// mostSockets is how many UDP sockets share one address at most: each has one reader.
+const mostSockets = 8
+
+// Listen opens the sockets for one address, "ip:port": one for TCP, and for UDP one for each processor, among which the
+// kernel deals the clients. TCP comes first and alone, so that a second agent is refused. With port 0 both get the same
+// free one. Of the sockets of an address in error none stays open.
+func Listen(addr string) (udp []net.PacketConn, tcp net.Listener, err error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot listen for DNS: %q is not an IP address with a port", addr)
+	}
+	for range 10 {
+		if udp, tcp, err = listen(at); err == nil || at.Port() != 0 {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, nil, fmt.Errorf("cannot listen for DNS on %s: the address is in use: stop the other program, or choose another port with ports.dns", addr)
+	case err != nil:
+		return nil, nil, fmt.Errorf("cannot listen for DNS on %s: %w", addr, err)
+	}
+	return udp, tcp, nil
+}
+
+func listen(at netip.AddrPort) (udp []net.PacketConn, tcp net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(udp, tcp)
+			udp, tcp = nil, nil
+		}
+	}()
+	if tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at)); err != nil {
+		return nil, nil, err
+	}
+	at = tcp.Addr().(*net.TCPAddr).AddrPort()
+	probe, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)) // refused if anybody else has it, sharing or not
+	if err != nil {
+		return nil, tcp, err
+	}
+	_ = probe.Close()
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return prepare(c, at.Addr()) }}
+	for range min(runtime.GOMAXPROCS(0), mostSockets) {
+		c, err := config.ListenPacket(context.Background(), "udp", at.String())
+		if err != nil {
+			return udp, tcp, err
+		}
+		udp = append(udp, c)
+	}
+	return udp, tcp, nil
+}
+
+func closeAll(udp []net.PacketConn, tcp net.Listener) {
+	for _, c := range udp {
+		_ = c.Close()
+	}
+	if tcp != nil {
+		_ = tcp.Close()
+	}
+}
+
+// prepare lets several sockets of this process have one address, and the wildcard's tell where a packet came to.
+func prepare(c syscall.RawConn, addr netip.Addr) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		switch {
+		case err != nil || !addr.IsUnspecified():
+		case addr.Is4():
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		default:
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		}
+	}); e != nil {
+		return e
+	}
+	return err
+}

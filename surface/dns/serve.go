@@ -1,0 +1,235 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	queued     = 1024 // questions that wait for the pool
+	pool       = 32   // goroutines that may wait for a leader
+	mostConns  = 1024 // TCP connections
+	idleConn   = 10 * time.Second
+	writeTime  = 5 * time.Second
+	packetSize = 65535
+)
+
+// Serve answers questions on the sockets until ctx ends, finishes what is under way within about a second, and closes
+// the sockets. It returns the first error of a socket, or nil. It may be called once.
+func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	s.cache.mu.Lock()
+	s.cache.life = ctx
+	s.cache.mu.Unlock()
+	conns := &connections{open: map[net.Conn]bool{}}
+	for range pool {
+		g.Go(func() error { s.work(ctx); return nil })
+	}
+	g.Go(func() error { s.tick(ctx); return nil })
+	for _, c := range udp {
+		g.Go(func() error { return s.serveUDP(ctx, newSocket(c)) })
+	}
+	for _, l := range tcp {
+		g.Go(func() error { return s.serveTCP(ctx, l, conns) })
+	}
+	g.Go(func() error {
+		<-ctx.Done()
+		for _, c := range udp {
+			_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; the pool may still write
+		}
+		for _, l := range tcp {
+			_ = l.Close()
+		}
+		conns.wake()
+		return nil
+	})
+	err := g.Wait()
+	for _, c := range udp {
+		_ = c.Close()
+	}
+	s.cache.clear()
+	return err
+}
+
+// job is a question that may have to wait.
+type job struct {
+	packet []byte
+	from   peer
+	socket socket
+}
+
+// serveUDP answers what can be answered at once, and leaves the rest to the pool.
+func (s *Server) serveUDP(ctx context.Context, c socket) error {
+	w := s.worker(rand.Uint64())
+	b := make([]byte, packetSize)
+	var from peer
+	for {
+		n, err := c.read(b, &from)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("cannot read DNS questions: %w", err)
+		}
+		s.stats.udp.Add(1)
+		out, ok := w.quick(b[:n], false)
+		if !ok {
+			out, _, ok = w.still(false)
+		}
+		if !ok {
+			select {
+			case s.jobs <- job{append([]byte(nil), b[:n]...), from, c}:
+				continue
+			default:
+				s.stats.full.Add(1)
+				out = w.compose(s.conf.Load().failed, false)
+			}
+		}
+		c.write(out, &from)
+	}
+}
+
+// work answers questions of the queue; when ctx ends, those that are left.
+func (s *Server) work(ctx context.Context) {
+	w := s.worker(rand.Uint64())
+	for {
+		select {
+		case j := <-s.jobs:
+			j.socket.write(w.answer(ctx, j.packet, false), &j.from)
+			continue
+		default:
+		}
+		select {
+		case j := <-s.jobs:
+			j.socket.write(w.answer(ctx, j.packet, false), &j.from)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answer answers a packet, however long it takes.
+func (w *worker) answer(ctx context.Context, packet []byte, tcp bool) []byte {
+	out, ok := w.quick(packet, tcp)
+	if ok {
+		return out
+	}
+	out, a, ok := w.still(tcp)
+	if ok {
+		return out
+	}
+	return w.slow(ctx, a, tcp)
+}
+
+// connections are the open TCP connections.
+type connections struct {
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+// wake makes readers look whether they should end.
+func (c *connections) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.open {
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second / 2))
+	}
+}
+
+func (c *connections) add(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= mostConns {
+		return false
+	}
+	c.open[conn] = true
+	return true
+}
+
+func (c *connections) remove(conn net.Conn) {
+	c.mu.Lock()
+	delete(c.open, conn)
+	c.mu.Unlock()
+	_ = conn.Close()
+}
+
+func (s *Server) serveTCP(ctx context.Context, l net.Listener, conns *connections) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			if again(ctx, err) {
+				continue
+			}
+			return fmt.Errorf("cannot accept DNS connections: %w", err)
+		}
+		if !conns.add(conn) {
+			s.stats.refused.Add(1)
+			_ = conn.Close()
+			continue
+		}
+		group.Go(func() {
+			defer conns.remove(conn)
+			s.converse(ctx, conn)
+		})
+	}
+}
+
+// again waits a moment after an error that passes, such as too many open files.
+func again(ctx context.Context, err error) bool {
+	var passing interface{ Temporary() bool }
+	if !errors.As(err, &passing) || !passing.Temporary() {
+		return false
+	}
+	t := time.NewTimer(10 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// converse answers the questions of one connection, until it is idle or ctx ends.
+func (s *Server) converse(ctx context.Context, conn net.Conn) {
+	w := s.worker(rand.Uint64())
+	b := make([]byte, 512)
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(idleConn))
+		if ctx.Err() != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, b[:2]); err != nil {
+			return
+		}
+		n := int(b[0])<<8 | int(b[1])
+		if n > len(b) {
+			b = make([]byte, n)
+		}
+		if _, err := io.ReadFull(conn, b[:n]); err != nil {
+			return
+		}
+		s.stats.tcp.Add(1)
+		out := w.answer(ctx, b[:n], true)
+		if len(out) == 0 {
+			return // no question: such a client is not worth a connection
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+		if _, err := conn.Write(out); err != nil {
+			return
+		}
+	}
+}
