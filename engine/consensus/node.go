@@ -37,10 +37,9 @@ type Node struct {
 	stopping chan struct{} // Raft is being shut down
 	closed   chan struct{}
 
-	failing sync.Once
-	failed  chan struct{}
-	reason  atomic.Pointer[error]
-	cut     atomic.Uint64 // snapshots cut by this process
+	failed chan struct{}
+	reason atomic.Pointer[error] // why failed is closed
+	cut    atomic.Uint64         // snapshots cut by this process
 }
 
 // Open opens or creates the log in o.Dir and starts to replay it into m; Whole tells when m is up to date. A lone voter
@@ -283,12 +282,11 @@ func (n *Node) Restore(ctx context.Context, size int64, r io.Reader) error {
 
 // fail stops the node for good: nothing more is applied or acknowledged.
 func (n *Node) fail(err error) {
-	n.failing.Do(func() {
+	if n.reason.CompareAndSwap(nil, &err) {
 		n.opts.Logger.Error("the log stops", "error", err)
-		n.reason.Store(&err)
 		close(n.failed)
 		n.terms.end()
-	})
+	}
 }
 
 func (n *Node) failure() error {
