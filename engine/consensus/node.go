@@ -262,8 +262,9 @@ func (n *Node) spawn(f func()) bool {
 }
 
 // Restore replaces the state by what r holds, size bytes as an Image wrote them, on this and later on every server.
-// The caller has checked the bytes: what the Machine then refuses cannot be undone and stops the node. Commands proposed
-// meanwhile wait; those before are applied first. Only a leader can.
+// The caller has checked the bytes: if the Machine then refuses them Raft panics, and the next start refuses the snapshot
+// by name (without that snapshot's directory the state from before is still there). Commands proposed meanwhile wait;
+// those before are applied first. Only a leader can.
 func (n *Node) Restore(ctx context.Context, size int64, r io.Reader) error {
 	return n.await(ctx, func() error {
 		n.packer.hold()

@@ -41,7 +41,7 @@ func allowedService(r store.Reader, d authz.Decider, node string, s *Service) er
 	if err := authz.Require(d, authz.Service, authz.Write, s.Service); err != nil {
 		return err
 	}
-	if have := Services.Get(r, Key(node, strings.ToLower(s.ID))); have != nil && have.Service != s.Service {
+	if have := Services.Get(r, Key(node, s.id())); have != nil && have.Service != s.Service {
 		return authz.Require(d, authz.Service, authz.Write, have.Service)
 	}
 	return nil
@@ -51,16 +51,17 @@ func allowedCheck(r store.Reader, d authz.Decider, c *Register, k *Check) error 
 	if k.ServiceID == "" {
 		return authz.Require(d, authz.Node, authz.Write, c.Row.Node)
 	}
-	if c.Service != nil && c.Service.ID == k.ServiceID {
+	if c.Service != nil && strings.EqualFold(c.Service.id(), k.ServiceID) {
 		return nil // asked for already
 	}
-	if s := Services.Get(r, Key(c.Row.Node, strings.ToLower(k.ServiceID))); s != nil {
+	if s := Services.Get(r, Key(c.Row.Node, k.ServiceID)); s != nil {
 		return authz.Require(d, authz.Service, authz.Write, s.Service)
 	}
 	return nil // Run refuses it
 }
 
-// Run writes node, instance and checks, in this order.
+// Run writes node, instance and checks, in this order. What is on a node carries the node's name as the node's row
+// spells it, so that a request in other letters changes nothing.
 func (c *Register) Run(tx *store.Tx) (room.Result, error) {
 	if c.Row == nil || c.Row.Node == "" {
 		return nil, fault.New(fault.Refused, "Must provide node")
@@ -68,28 +69,34 @@ func (c *Register) Run(tx *store.Tx) (room.Result, error) {
 	if err := c.putNode(tx); err != nil {
 		return nil, err
 	}
+	node := Nodes.Get(tx, strings.ToLower(c.Row.Node)).Node
 	if c.Service != nil {
-		s := *c.serviceRow()
-		putService(tx, &s)
+		putService(tx, c.Service.row(node))
 	}
 	for _, k := range c.Checks {
-		if err := putCheck(tx, c.Row.Node, k); err != nil {
+		if err := putCheck(tx, node, k); err != nil {
 			return nil, err
 		}
 	}
 	return true, nil
 }
 
-func (c *Register) serviceRow() *Service {
-	s := c.Service
-	s.Node = c.Row.Node
+// id returns the instance's ID, which is the service's name if none was given.
+func (s *Service) id() string {
 	if s.ID == "" {
-		s.ID = s.Service
+		return s.Service
 	}
-	if s.Weights.Passing < 1 || s.Weights.Passing > 65535 || s.Weights.Warning < 0 || s.Weights.Warning > 65535 {
-		s.Weights = Weights{1, 1}
+	return s.ID
+}
+
+// row returns what is stored of the instance. The Command itself stays as it came.
+func (s *Service) row(node string) *Service {
+	row := s.Copy()
+	row.Node, row.ID = node, s.id()
+	if w := row.Weights; w.Passing < 1 || w.Passing > 65535 || w.Warning < 0 || w.Warning > 65535 {
+		row.Weights = Weights{1, 1}
 	}
-	return s
+	return row
 }
 
 // putNode writes the node's row under the identity rules of spec http/catalog.md: an ID is a machine, a name its label.
@@ -99,29 +106,24 @@ func (c *Register) putNode(tx *store.Tx) error {
 	if c.SkipNode && owner != nil {
 		return nil
 	}
-	if n.ID != "" {
-		for old := range Nodes.By(tx, "id", n.ID) {
-			if strings.EqualFold(old.Node, n.Node) {
-				continue
-			}
-			if owner != nil && owner.ID != n.ID && alive(tx, owner) {
-				return fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q (%s): Node name %s is reserved by node %s with name %s (%s)",
-					n.ID, n.Address, n.Node, owner.ID, owner.Node, owner.Address)
-			}
-			dropNode(tx, old)
-		}
-		if owner != nil && owner.ID != "" && owner.ID != n.ID && alive(tx, owner) {
-			return fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q: Node name %s is reserved by node %s with name %s (%s)",
-				n.ID, n.Node, owner.ID, owner.Node, owner.Address)
-		}
+	before, err := rename(tx, n, owner)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		before = owner
+	}
+	n.CreateIndex = tx.Index()
+	if before != nil {
+		n.CreateIndex = before.CreateIndex
 	}
 	if owner != nil {
 		if owner.same(n) {
 			return nil
 		}
-		n.CreateIndex = owner.CreateIndex
-	} else {
-		n.CreateIndex = tx.Index()
+		if owner.ID == n.ID {
+			n.Node = owner.Node // a name's letters stay those it was first written in
+		}
 	}
 	n.ModifyIndex = tx.Index()
 	Nodes.Put(tx, n)
@@ -129,6 +131,32 @@ func (c *Register) putNode(tx *store.Tx) error {
 	tx.Touch(nodeSubject(n.Node))
 	touchServicesOf(tx, n.Node)
 	return nil
+}
+
+// rename removes the node that had n's ID under another name and returns its last row, nil if there was none. owner is
+// who has n's name now: while gossip vouches for it, nobody with another ID takes the name.
+func rename(tx *store.Tx, n, owner *Node) (before *Node, err error) {
+	if n.ID == "" {
+		return nil, nil
+	}
+	for old := range Nodes.By(tx, "id", n.ID) {
+		if !strings.EqualFold(old.Node, n.Node) {
+			before = old
+		}
+	}
+	const reserved = "Node name %s is reserved by node %s with name %s (%s)"
+	taken := owner != nil && owner.ID != n.ID && alive(tx, owner)
+	switch {
+	case taken && before != nil:
+		return nil, fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q (%s): "+reserved,
+			n.ID, n.Address, n.Node, owner.ID, owner.Node, owner.Address)
+	case taken && owner.ID != "":
+		return nil, fault.New(fault.Refused, "failed inserting node: Error while renaming Node ID: %q: "+reserved,
+			n.ID, n.Node, owner.ID, owner.Node, owner.Address)
+	case before != nil:
+		dropNode(tx, before)
+	}
+	return before, nil
 }
 
 // copy returns the row's content without what hangs on it.
@@ -140,12 +168,11 @@ func (n *Node) copy() *Node {
 // alive reports whether gossip vouches for the node: its name cannot be taken.
 func alive(r store.Reader, n *Node) bool {
 	c := Checks.Get(r, Key(n.Node, SerfHealth))
-	return n.ID != "" && c != nil && c.Status != Critical
+	return c != nil && c.Status != Critical
 }
 
-func putService(tx *store.Tx, in *Service) {
-	s := in.Copy()
-	have := Services.Get(tx, Key(s.Node, strings.ToLower(s.ID)))
+func putService(tx *store.Tx, s *Service) {
+	have := Services.Get(tx, Key(s.Node, s.ID))
 	s.CreateIndex = tx.Index()
 	if have != nil {
 		if have.Same(s) {
@@ -161,7 +188,7 @@ func putService(tx *store.Tx, in *Service) {
 	if have == nil || (have.Service == s.Service && slices.Equal(have.Tags, s.Tags)) {
 		return
 	}
-	for c := range Checks.By(tx, "instance", Key(s.Node, strings.ToLower(s.ID))) {
+	for c := range Checks.By(tx, "instance", Key(s.Node, s.ID)) {
 		k := c.Copy()
 		k.ServiceName, k.ServiceTags = s.Service, s.Tags
 		storeCheck(tx, k, c)
@@ -196,8 +223,12 @@ func putCheck(tx *store.Tx, node string, in *Check) error {
 	if !strings.EqualFold(c.Node, node) {
 		return fault.New(fault.Refused, "Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, node)
 	}
+	c.Node = node
 	if c.CheckID == "" {
 		c.CheckID = c.Name
+	}
+	if c.CheckID == "" {
+		return fault.New(fault.Refused, "failed inserting check: it has neither CheckID nor Name")
 	}
 	if c.Status == "" {
 		c.Status = Critical
@@ -205,7 +236,7 @@ func putCheck(tx *store.Tx, node string, in *Check) error {
 	if c.ServiceID == "" {
 		c.ServiceName, c.ServiceTags = "", nil
 	} else {
-		s := Services.Get(tx, Key(node, strings.ToLower(c.ServiceID)))
+		s := Services.Get(tx, Key(node, c.ServiceID))
 		if s == nil {
 			return fault.New(fault.Refused, "Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
 		}
@@ -275,7 +306,7 @@ func (c *Deregister) Allowed(r store.Reader, d authz.Decider) error {
 	if id == "" {
 		return denied
 	}
-	s := Services.Get(r, Key(c.Node, strings.ToLower(id)))
+	s := Services.Get(r, Key(c.Node, id))
 	if s == nil {
 		return fault.New(fault.Refused, "Unknown service ID '%s'", id)
 	}
@@ -286,7 +317,7 @@ func (c *Deregister) Allowed(r store.Reader, d authz.Decider) error {
 func (c *Deregister) Run(tx *store.Tx) (room.Result, error) {
 	switch {
 	case c.ServiceID != "":
-		if s := Services.Get(tx, Key(c.Node, strings.ToLower(c.ServiceID))); s != nil {
+		if s := Services.Get(tx, Key(c.Node, c.ServiceID)); s != nil {
 			dropService(tx, s)
 		}
 	case c.CheckID != "":
@@ -302,14 +333,19 @@ func (c *Deregister) Run(tx *store.Tx) (room.Result, error) {
 }
 
 func dropService(tx *store.Tx, s *Service) {
-	for k := range Checks.By(tx, "instance", Key(s.Node, strings.ToLower(s.ID))) {
+	removeService(tx, s)
+	tx.Touch(nodeSubject(s.Node))
+	left(tx, s.Service)
+}
+
+// removeService deletes the instance and its checks; the caller touches the node and the service.
+func removeService(tx *store.Tx, s *Service) {
+	for k := range Checks.By(tx, "instance", Key(s.Node, s.ID)) {
 		Checks.Delete(tx, Key(k.Node, k.CheckID))
 		tx.Touch(checksChanged)
 	}
-	Services.Delete(tx, Key(s.Node, strings.ToLower(s.ID)))
+	Services.Delete(tx, Key(s.Node, s.ID))
 	tx.Touch(servicesChanged)
-	tx.Touch(nodeSubject(s.Node))
-	left(tx, s.Service)
 }
 
 func dropCheck(tx *store.Tx, k *Check) {
@@ -320,9 +356,18 @@ func dropCheck(tx *store.Tx, k *Check) {
 	}
 }
 
+// dropNode removes the node and all that is on it. Each service is judged once, after all its instances here are gone:
+// what is touched cannot be forgotten in the same step.
 func dropNode(tx *store.Tx, n *Node) {
+	var names []string
 	for s := range Services.Prefix(tx, Key(n.Node, "")) {
-		dropService(tx, s)
+		removeService(tx, s)
+		if name := strings.ToLower(s.Service); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		left(tx, name)
 	}
 	for k := range Checks.Prefix(tx, Key(n.Node, "")) {
 		dropCheck(tx, k)

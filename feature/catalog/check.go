@@ -44,7 +44,7 @@ type Check struct {
 	json atomic.Pointer[[]byte] // the JSON shape, made at first read
 }
 
-// Checks is the table of checks by (lower-cased node, check ID), filed by lower-cased service name, by instance (a
+// Checks is the table of checks by (lower-cased node, lower-cased check ID), filed by lower-cased service name, by instance (a
 // node's own checks under the instance "") and by status.
 var Checks = store.NewTable[Check]("checks", store.Schema[Check]{
 	Key: func(c *Check) string { return Key(c.Node, c.CheckID) },
@@ -55,7 +55,7 @@ var Checks = store.NewTable[Check]("checks", store.Schema[Check]{
 			}
 			return []string{strings.ToLower(c.ServiceName)}
 		}},
-		{Name: "instance", Keys: func(c *Check) []string { return []string{Key(c.Node, strings.ToLower(c.ServiceID))} }},
+		{Name: "instance", Keys: func(c *Check) []string { return []string{Key(c.Node, c.ServiceID)} }},
 		{Name: "status", Keys: func(c *Check) []string { return []string{c.Status} }},
 	},
 })

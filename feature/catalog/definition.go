@@ -27,7 +27,7 @@ type Definition struct {
 	OSService                      string              `json:",omitempty"`
 	GRPC                           string              `json:",omitempty"`
 	GRPCUseTLS                     bool                `json:",omitempty"`
-	TTL                            wire.Duration       `json:"-"` // shown in nanoseconds
+	TTL                            nanoseconds         `json:",omitempty"`
 	OutputMaxSize                  int                 `json:",omitempty"`
 	ScriptArgs                     []string            `json:",omitempty"`
 	DockerContainerID              string              `json:",omitempty"`
@@ -37,27 +37,21 @@ type Definition struct {
 	SessionName                    string              `json:",omitempty"`
 }
 
+// nanoseconds is a duration that is read in either form and shown as a number.
+type nanoseconds int64
+
+// UnmarshalJSON reads a text like "10s" or a number.
+func (n *nanoseconds) UnmarshalJSON(b []byte) error { return (*wire.Duration)(n).UnmarshalJSON(b) }
+
 // UnmarshalJSON reads a definition; members it does not know are ignored, as Consul does here.
 func (d *Definition) UnmarshalJSON(b []byte) error {
 	type plain Definition
-	in := struct {
-		*plain
-		TTL wire.Duration
-	}{plain: (*plain)(d)}
-	if err := json.Unmarshal(b, &in); err != nil {
-		return err
-	}
-	d.TTL = in.TTL
-	return nil
+	return json.Unmarshal(b, (*plain)(d))
 }
 
 // encode returns the JSON that is stored with the check; nil for an empty definition.
 func (d *Definition) encode() []byte {
-	type plain Definition
-	b, err := json.Marshal(struct {
-		plain
-		TTL int64 `json:",omitempty"`
-	}{plain(*d), int64(d.TTL)})
+	b, err := json.Marshal(d)
 	if err != nil || string(b) == "{}" {
 		return nil
 	}

@@ -74,17 +74,29 @@ func Read(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	if r.Params.Cached {
-		hit := true // the door keeps asked answers current
-		meta.CacheHit = &hit
-	}
 	return answer.Reply(meta), nil
+}
+
+// ReadCached is Read for the endpoints that know ?cached (conventions §10). The door keeps the answers that are asked for
+// current, so all of them count as cached.
+func ReadCached(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
+	reply, err := Read(r, d, q)
+	if err == nil {
+		markCached(r, reply.Meta)
+	}
+	return reply, err
+}
+
+func markCached(r *httpd.Request, m *room.Meta) {
+	if hit := r.Params.Cached; hit {
+		m.CacheHit = &hit
+	}
 }
 
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	meta := MetaWords(r.Params.NodeMeta)
 	if r.Filter == nil {
-		return Read(r, a.host.Door, ServicesQuery{Meta: meta})
+		return ReadCached(r, a.host.Door, ServicesQuery{Meta: meta})
 	}
 	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
 	if err != nil {
@@ -98,6 +110,7 @@ func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 			kept = append(kept, x)
 		}
 	}
+	markCached(r, &m)
 	return httpd.Reply{Value: TagsOf(kept), Meta: &m}, nil
 }
 
@@ -105,7 +118,7 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return Read(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
+	return ReadCached(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
 		Meta: MetaWords(r.Params.NodeMeta)})
 }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -34,7 +35,7 @@ type serviceInput struct {
 	CreateIndex, ModifyIndex               uint64
 	ContentHash, Datacenter                string
 	Namespace, Partition, PeerName         string
-	Proxy, Connect, Locality               json.RawMessage // mesh: accepted, not kept
+	Proxy, Connect, Locality, Ports, AI    json.RawMessage // sent by newer clients: accepted, not kept
 }
 
 type checkInput struct {
@@ -69,7 +70,7 @@ func (in *registration) command(own string) (*Register, error) {
 		return nil, err
 	}
 	c := &Register{SkipNode: in.SkipNodeUpdate, Row: &Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
-		Datacenter: own, TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
+		Datacenter: cmp.Or(in.Datacenter, own), TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
 	if in.Service != nil {
 		s, err := in.Service.service(in.Node)
 		if err != nil {
@@ -81,6 +82,9 @@ func (in *registration) command(own string) (*Register, error) {
 		in.Checks = append(in.Checks, in.Check)
 	}
 	for _, k := range in.Checks {
+		if k == nil {
+			continue // a null in the list
+		}
 		check := k.check()
 		if check.Node == "" {
 			check.Node = in.Node

@@ -39,6 +39,12 @@ func (l NodeList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b)
 // AppendJSON appends the array.
 func (l NodeList) AppendJSON(b []byte) []byte { return appendList(b, l) }
 
+// Equal reports whether both lists hold the very same records.
+func (l NodeList) Equal(other any) bool {
+	o, ok := other.(NodeList)
+	return ok && slices.Equal(l, o)
+}
+
 func (l InstanceList) Len() int                          { return len(l) }
 func (l InstanceList) Item(i int) any                    { return instanceView(l[i]) }
 func (l InstanceList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }

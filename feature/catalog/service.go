@@ -48,12 +48,13 @@ type Weights struct {
 
 // Services is the table of instances by (lower-cased node, lower-cased ID), filed by lower-cased name.
 var Services = store.NewTable[Service]("services", store.Schema[Service]{
-	Key:     func(s *Service) string { return Key(s.Node, strings.ToLower(s.ID)) },
+	Key:     func(s *Service) string { return Key(s.Node, s.ID) },
 	Indexes: []store.Index[Service]{{Name: "name", Keys: func(s *Service) []string { return []string{strings.ToLower(s.Service)} }}},
 })
 
-// Key is the primary key of something that belongs to a node.
-func Key(node, id string) string { return strings.ToLower(node) + "\x00" + id }
+// Key is the primary key of something that belongs to a node, an instance or a check: names and IDs that differ in case
+// only are the same.
+func Key(node, id string) string { return strings.ToLower(node) + "\x00" + strings.ToLower(id) }
 
 // AppendJSON appends the nested shape: that of catalog/node, of health entries and of transactions.
 func (s *Service) AppendJSON(b []byte) []byte {

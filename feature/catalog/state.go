@@ -33,8 +33,8 @@ func nodeSubject(name string) store.Subject {
 // ServiceIndex is the index of an answer about the service: its own, or, while it has no instance, that of the last
 // extinction, or of the tables if none ever was.
 func ServiceIndex(r store.Reader, name string, checks bool) uint64 {
-	if i := r.Touched(ServiceSubject(name)); i > 0 {
-		return i
+	for range Services.By(r, "name", strings.ToLower(name)) {
+		return r.Touched(ServiceSubject(name))
 	}
 	if i := r.Touched(serviceGone); i > 0 {
 		return i
@@ -134,12 +134,15 @@ type EveryInstanceQuery struct {
 	Meta Words
 }
 
-// Subjects are those of ServicesQuery.
-func (q EveryInstanceQuery) Subjects() []store.Subject { return ServicesQuery{Meta: q.Meta}.Subjects() }
+// Subjects are the tables of services and of nodes, whose rows are a part of the answer.
+func (q EveryInstanceQuery) Subjects() []store.Subject {
+	return []store.Subject{servicesChanged, nodesChanged}
+}
 
 // Run lists them by node and ID.
 func (q EveryInstanceQuery) Run(r store.Reader) room.Answer {
-	return room.Answer{Value: allInstances(r, q.Meta.Meta()), Index: ServicesQuery{Meta: q.Meta}.index(r)}
+	index := max(r.Touched(servicesChanged), r.Touched(nodesChanged))
+	return room.Answer{Value: allInstances(r, q.Meta.Meta()), Index: index}
 }
 
 func (q ServicesQuery) index(r store.Reader) uint64 {

@@ -67,6 +67,7 @@ func startAgent(t testing.TB, with *Settings) *agent {
 			t.Error(err)
 		}
 		transport.CloseIdleConnections()
+		listener.CloseClientConnections()
 		listener.Close()
 		if err := node.Close(context.Background()); err != nil {
 			t.Error(err)

@@ -63,5 +63,5 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.HTTP.URL.RawQuery != "" {
 		q.Tags, q.Meta = catalog.JoinWords(r.QueryAll("tag")), catalog.MetaWords(r.Params.NodeMeta)
 	}
-	return catalog.Read(r, a.host.Door, q)
+	return catalog.ReadCached(r, a.host.Door, q)
 }

@@ -10,7 +10,26 @@ import (
 	"rostra/kit/store"
 )
 
-var checksChanged = store.Subject{Kind: "checks"}
+var (
+	checksChanged = store.Subject{Kind: "checks"}
+	nodesChanged  = store.Subject{Kind: "nodes"}
+)
+
+// tables are the subjects of a list of checks: their table, and that of the nodes if the nodes' meta matters.
+func tables(meta catalog.Words) []store.Subject {
+	if meta != "" {
+		return []store.Subject{checksChanged, nodesChanged}
+	}
+	return []store.Subject{checksChanged}
+}
+
+func index(r store.Reader, meta catalog.Words) uint64 {
+	i := uint64(0)
+	for _, s := range tables(meta) {
+		i = max(i, r.Touched(s))
+	}
+	return i
+}
 
 // open is embedded by Queries that anybody may ask; what the caller may not see is filtered from the answer.
 type open struct{}
@@ -61,14 +80,14 @@ func (q ServiceQuery) Subjects() []store.Subject {
 // Run joins instances, nodes and checks. A node's own checks are gathered once for all its instances.
 func (q ServiceQuery) Run(r store.Reader) room.Answer {
 	list := EntryList{}
-	var node string
+	var node *catalog.Node
 	var own []*catalog.Check
 	for _, x := range catalog.InstancesOf(r, q.Service, q.Tags, q.Meta) {
-		if x.Node.Node != node {
-			node, own = x.Node.Node, slices.Collect(catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, "")))
+		if x.Node != node {
+			node, own = x.Node, slices.Collect(catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, "")))
 		}
 		e := &Entry{Node: x.Node, Service: x.Service, Checks: slices.Clip(own)}
-		for c := range catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, strings.ToLower(x.Service.ID))) {
+		for c := range catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, x.Service.ID)) {
 			e.Checks = append(e.Checks, c)
 		}
 		if !q.Passing || e.passing() {
@@ -103,8 +122,8 @@ type ServiceChecksQuery struct {
 	Meta    catalog.Words
 }
 
-// Subjects is the table of checks.
-func (q ServiceChecksQuery) Subjects() []store.Subject { return []store.Subject{checksChanged} }
+// Subjects is the table of checks, and that of nodes if their meta matters.
+func (q ServiceChecksQuery) Subjects() []store.Subject { return tables(q.Meta) }
 
 // Run lists them by node and ID.
 func (q ServiceChecksQuery) Run(r store.Reader) room.Answer {
@@ -114,7 +133,7 @@ func (q ServiceChecksQuery) Run(r store.Reader) room.Answer {
 			list = append(list, c)
 		}
 	}
-	return room.Answer{Value: list, Index: r.Touched(checksChanged)}
+	return room.Answer{Value: list, Index: index(r, q.Meta)}
 }
 
 // StateQuery asks for the checks in a state, "any" for all, on nodes with the meta.
@@ -124,8 +143,8 @@ type StateQuery struct {
 	Meta  catalog.Words
 }
 
-// Subjects is the table of checks.
-func (q StateQuery) Subjects() []store.Subject { return []store.Subject{checksChanged} }
+// Subjects is the table of checks, and that of nodes if their meta matters.
+func (q StateQuery) Subjects() []store.Subject { return tables(q.Meta) }
 
 // Run lists them by node and ID.
 func (q StateQuery) Run(r store.Reader) room.Answer {
@@ -139,7 +158,7 @@ func (q StateQuery) Run(r store.Reader) room.Answer {
 			list = append(list, c)
 		}
 	}
-	return room.Answer{Value: list, Index: r.Touched(checksChanged)}
+	return room.Answer{Value: list, Index: index(r, q.Meta)}
 }
 
 func onNodeWith(r store.Reader, c *catalog.Check, meta catalog.Words) bool {

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 type labDoor struct {
 	room.Door
 	*lab
+	mu *sync.Mutex // guards the lab's clock
 }
 
 func (d labDoor) Read(_ context.Context, q room.Query, _ room.Options) (room.Answer, room.Meta, error) {
@@ -20,6 +22,8 @@ func (d labDoor) Read(_ context.Context, q room.Query, _ room.Options) (room.Ans
 }
 
 func (d labDoor) Apply(_ context.Context, c room.Command, _ room.Options) (room.Result, room.Meta, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.now = time.Now().UnixNano()
 	result, err := d.run(c)
 	return result, room.Meta{}, err
@@ -27,7 +31,7 @@ func (d labDoor) Apply(_ context.Context, c room.Command, _ room.Options) (room.
 
 func TestCollect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := labDoor{lab: newLab(t)}
+		d := labDoor{lab: newLab(t), mu: new(sync.Mutex)}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- collect(ctx, d) }()

@@ -70,6 +70,7 @@ func startAgent(t testing.TB) *agent {
 			t.Error(err)
 		}
 		transport.CloseIdleConnections()
+		listener.CloseClientConnections()
 		listener.Close()
 		if err := node.Close(context.Background()); err != nil {
 			t.Error(err)

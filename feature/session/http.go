@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"rostra/engine/room"
@@ -21,12 +20,10 @@ const ttlMax = 24 * time.Hour
 type web struct {
 	door   room.Door
 	node   string // this agent's
-	ttlMin atomic.Int64
+	ttlMin time.Duration
 }
 
-func (w *web) obey(s *Settings) { w.ttlMin.Store(int64(s.TTLMin)) }
-
-func (w *web) routes() []httpd.Route {
+func (w web) routes() []httpd.Route {
 	put := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "PUT", Path: path, Serve: serve, SingleTenant: true}
 	}
@@ -57,7 +54,7 @@ type request struct {
 // created is the answer of session/create.
 type created struct{ ID string }
 
-func (w *web) create(r *httpd.Request) (httpd.Reply, error) {
+func (w web) create(r *httpd.Request) (httpd.Reply, error) {
 	in := request{Node: w.node, LockDelay: wire.Duration(15 * time.Second), Behavior: Release,
 		Checks: []string{catalog.SerfHealth}, NodeChecks: []string{catalog.SerfHealth}}
 	if r.HTTP.ContentLength > 0 {
@@ -68,7 +65,7 @@ func (w *web) create(r *httpd.Request) (httpd.Reply, error) {
 	} else {
 		in.Checks = nil
 	}
-	s, err := in.session(time.Duration(w.ttlMin.Load()))
+	s, err := in.session(w.ttlMin)
 	if err != nil {
 		return httpd.Reply{}, err
 	}
@@ -136,7 +133,7 @@ func writeOptions(r *httpd.Request) room.Options {
 
 var errNoID = fault.New(fault.Invalid, "Missing session")
 
-func (w *web) destroy(r *httpd.Request) (httpd.Reply, error) {
+func (w web) destroy(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, errNoID
 	}
@@ -144,7 +141,7 @@ func (w *web) destroy(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: done}, err
 }
 
-func (w *web) renew(r *httpd.Request) (httpd.Reply, error) {
+func (w web) renew(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, errNoID
 	}
@@ -155,23 +152,23 @@ func (w *web) renew(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: List{s.(*Session)}}, nil
 }
 
-func (w *web) info(r *httpd.Request) (httpd.Reply, error) {
+func (w web) info(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, errNoID
 	}
 	return w.read(r, InfoQuery{ID: strings.ToLower(r.Arg)})
 }
 
-func (w *web) ofNode(r *httpd.Request) (httpd.Reply, error) {
+func (w web) ofNode(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing node name")
 	}
 	return w.read(r, NodeQuery{Node: strings.ToLower(r.Arg)})
 }
 
-func (w *web) list(r *httpd.Request) (httpd.Reply, error) { return w.read(r, ListQuery{}) }
+func (w web) list(r *httpd.Request) (httpd.Reply, error) { return w.read(r, ListQuery{}) }
 
-func (w *web) read(r *httpd.Request, q room.Query) (httpd.Reply, error) {
+func (w web) read(r *httpd.Request, q room.Query) (httpd.Reply, error) {
 	answer, meta, err := w.door.Read(r.Context(), q, room.OptionsOf(r))
 	if err != nil {
 		return httpd.Reply{}, err

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 type labDoor struct {
 	room.Door
 	*lab
+	mu   *sync.Mutex // guards the lab's clock
 	skew time.Duration
 }
 
@@ -22,6 +24,8 @@ func (d *labDoor) Read(_ context.Context, q room.Query, _ room.Options) (room.An
 }
 
 func (d *labDoor) Apply(_ context.Context, c room.Command, _ room.Options) (room.Result, room.Meta, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.now = time.Now().Add(d.skew).UnixNano()
 	result, err := d.run(c)
 	return result, room.Meta{}, err
@@ -56,7 +60,7 @@ func TestExpiry(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &labDoor{lab: newLab(t)}
+				d := &labDoor{lab: newLab(t), mu: new(sync.Mutex)}
 				defer d.lead()()
 				d.create(ttl)
 				began := time.Now()
@@ -67,7 +71,7 @@ func TestExpiry(t *testing.T) {
 	}
 	t.Run("a new leader gives the whole time again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			d := &labDoor{lab: newLab(t)}
+			d := &labDoor{lab: newLab(t), mu: new(sync.Mutex)}
 			stop := d.lead()
 			d.create(ttl)
 			time.Sleep(15 * time.Second)
@@ -79,7 +83,7 @@ func TestExpiry(t *testing.T) {
 	})
 	t.Run("the clock that stamped it ran ahead by an hour", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			d := &labDoor{lab: newLab(t), skew: time.Hour}
+			d := &labDoor{lab: newLab(t), mu: new(sync.Mutex), skew: time.Hour}
 			defer d.lead()()
 			synctest.Wait()
 			d.create(ttl)
@@ -88,7 +92,7 @@ func TestExpiry(t *testing.T) {
 	})
 	t.Run("many at once, and those without TTL stay", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			d := &labDoor{lab: newLab(t)}
+			d := &labDoor{lab: newLab(t), mu: new(sync.Mutex)}
 			defer d.lead()()
 			for i := range 3 * expiryBatch {
 				d.must(&Create{Session{ID: string(rune('a'+i%26)) + time.Duration(i).String(), Node: "n1", Life: wire.Duration(ttl)}})

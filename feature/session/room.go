@@ -23,20 +23,15 @@ var Room = room.Room{
 	},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
-		w := &web{door: h.Door, node: h.Self.Node}
-		w.obey(settings.(*Settings))
+		w := web{door: h.Door, node: h.Self.Node, ttlMin: settings.(*Settings).TTLMin}
 		return &room.Part{
 			Routes: w.routes(),
 			Loops:  []room.Loop{{Name: "session expiry", Run: func(ctx context.Context) error { return expire(ctx, h.Door) }}},
-			Reload: func(settings any) error {
-				w.obey(settings.(*Settings))
-				return nil
-			},
 		}, nil
 	},
 }
 
 // Settings are what an operator may choose.
 type Settings struct {
-	TTLMin time.Duration `key:"session_ttl_min" default:"10s" reload:"yes" help:"The shortest TTL a session may have."`
+	TTLMin time.Duration `key:"session_ttl_min" default:"10s" help:"The shortest TTL a session may have."`
 }

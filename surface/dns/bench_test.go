@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 
@@ -27,7 +28,7 @@ func BenchmarkAnswer(b *testing.B) {
 		for _, kind := range []uint16{mdns.TypeA, mdns.TypeSRV} {
 			b.Run(fmt.Sprint(mdns.TypeToString[kind], " ", n), func(b *testing.B) {
 				q := packed1(b, "web.service.consul.", kind, 65535)
-				w.answer(b.Context(), q, false)
+				w.answer(b.Context(), q, false, time.Now().Add(patience))
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, ok := w.quick(q, false); !ok {
@@ -43,7 +44,7 @@ func BenchmarkAnswer(b *testing.B) {
 		q := packed1(b, "nope.service.consul.", mdns.TypeA, 1232)
 		b.ReportAllocs()
 		for b.Loop() {
-			w.answer(b.Context(), q, false)
+			w.answer(b.Context(), q, false, time.Now().Add(patience))
 		}
 	})
 }
@@ -55,7 +56,7 @@ func TestNoAllocation(t *testing.T) {
 	for _, kind := range []uint16{mdns.TypeA, mdns.TypeSRV, mdns.TypeAAAA} {
 		for _, size := range []int{0, 1232, 65535} {
 			q := packed1(t, "web.service.consul.", kind, size)
-			w.answer(t.Context(), q, false)
+			w.answer(t.Context(), q, false, time.Now().Add(patience))
 			if n := testing.AllocsPerRun(100, func() { w.quick(q, false) }); n != 0 {
 				t.Errorf("type %d size %d: %v allocations", kind, size, n)
 			}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"rostra/engine/room"
 )
@@ -15,10 +14,9 @@ import (
 // Bounds of what is kept.
 const (
 	shards     = 16
-	mostAnswer = 16384           // packed answers
-	mostBytes  = 64 << 20        // of them
-	mostIdle   = 60              // seconds an answer or a watch stays unasked
-	openTime   = 3 * time.Second // how long a question waits for its first watch
+	mostAnswer = 16384    // packed answers
+	mostBytes  = 64 << 20 // of them
+	mostIdle   = 60       // seconds an answer or a watch stays unasked
 )
 
 // cache holds the packed answers by question and the watches that keep them fresh. Only names that exist get in: what
@@ -239,7 +237,7 @@ func (c *cache) watches() int {
 }
 
 // open returns the live answer to a Query. The first who asks opens the watch, which may wait for a leader; the others
-// wait for him.
+// wait for him; all as long as their ctx lets them.
 func (c *cache) open(ctx context.Context, q room.Query) (*source, error) {
 	c.mu.Lock()
 	src := c.byName[q]
@@ -248,7 +246,7 @@ func (c *cache) open(ctx context.Context, q room.Query) (*source, error) {
 		c.byName[q] = src
 		life := c.life
 		c.mu.Unlock()
-		c.begin(life, src)
+		c.begin(ctx, life, src)
 	} else {
 		c.mu.Unlock()
 		select {
@@ -261,14 +259,19 @@ func (c *cache) open(ctx context.Context, q room.Query) (*source, error) {
 	return src, src.err
 }
 
-func (c *cache) begin(life context.Context, src *source) {
-	ctx, end := context.WithCancel(life)
-	late := time.AfterFunc(openTime, end)
-	w, err := c.srv.door.Watch(ctx, src.query, c.srv.conf.Load().options)
-	if late.Stop(); err == nil {
+// begin opens the source's watch, which lives as long as Serve; ctx only bounds the opening.
+func (c *cache) begin(ctx, life context.Context, src *source) {
+	defer close(src.ready)
+	life, end := context.WithCancel(life)
+	bound := context.AfterFunc(ctx, end)
+	w, err := c.srv.door.Watch(life, src.query, c.srv.conf.Load().options)
+	if !bound() && err == nil { // too late: what it lives in has ended
+		w.Close()
+		err = ctx.Err()
+	}
+	if err == nil {
 		src.watch, src.end = w, end
 		c.srv.stats.opened.Add(1)
-		close(src.ready)
 		return
 	}
 	end()
@@ -276,7 +279,6 @@ func (c *cache) begin(life context.Context, src *source) {
 	c.mu.Lock()
 	delete(c.byName, src.query)
 	c.mu.Unlock()
-	close(src.ready)
 }
 
 // view returns what derive makes of the latest answer, made once per change.

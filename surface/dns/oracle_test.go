@@ -23,7 +23,7 @@ func randomModel(r *rand.Rand) (model, []room.Command) {
 	var m model
 	var list []room.Command
 	for i := range 60 {
-		n := node(fmt.Sprintf("n%d", i/4), fmt.Sprintf("10.0.0.%d", i/4+1), "rack", fmt.Sprint(i/8), "zone", strings.Repeat("z", i))
+		n := node(fmt.Sprintf("n%d", i/4), fmt.Sprintf("10.0.0.%d", i/4+1), "rack", fmt.Sprint(i/8), "zone", strings.Repeat("z", i/4*4))
 		addr := []string{"", "", fmt.Sprintf("10.1.0.%d", r.IntN(40)+1), fmt.Sprintf("2001:db8::%x", r.IntN(40)+1), "name.example.com"}[r.IntN(5)]
 		x := instance(n, fmt.Sprintf("s%d", r.IntN(5)), fmt.Sprint("i", i), addr, r.IntN(3)+8000, []string{"a", "b.c", "D"}[r.IntN(3)])
 		m, list = append(m, x), append(list, x)
@@ -142,7 +142,7 @@ func TestOracle(t *testing.T) {
 
 func checkAnswer(t *testing.T, w *worker, m model, set *Settings, name, service, tag string, kind uint16, size int, tcp bool) {
 	what := fmt.Sprintf("%s %s size %d tcp %v", name, mdns.TypeToString[kind], size, tcp)
-	out := w.answer(t.Context(), packed1(t, name, kind, size), tcp)
+	out := w.answer(t.Context(), packed1(t, name, kind, size), tcp, time.Now().Add(patience))
 	var got mdns.Msg
 	if err := got.Unpack(out[lead:]); err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -164,7 +164,7 @@ func checkAnswer(t *testing.T, w *worker, m model, set *Settings, name, service,
 		t.Errorf("%s: %d bytes", what, len(out)-lead)
 	case !got.Truncated && (n < len(answer) || more < len(extra)) && !(got.Answer[0].Header().Rrtype == mdns.TypeCNAME):
 		t.Errorf("%s: %d of %d answers, %d of %d more, without TC", what, n, len(answer), more, len(extra))
-	case got.Truncated && n == len(answer):
+	case got.Truncated && n == len(answer) && kind != mdns.TypeSRV:
 		t.Errorf("%s: TC with all answers", what)
 	case got.Truncated && limit == 512 && n > 3:
 		t.Errorf("%s: %d answers", what, n)

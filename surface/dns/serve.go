@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	queued     = 1024 // questions that wait for the pool
-	pool       = 32   // goroutines that may wait for a leader
-	mostConns  = 1024 // TCP connections
+	queued     = 1024            // questions that wait for the pool
+	pool       = 32              // goroutines that may wait for a leader
+	mostConns  = 1024            // TCP connections
+	patience   = 3 * time.Second // how long a question waits for a state to be answered from
 	idleConn   = 10 * time.Second
 	writeTime  = 5 * time.Second
 	packetSize = 65535
@@ -64,6 +65,7 @@ type job struct {
 	packet []byte
 	from   peer
 	socket socket
+	until  time.Time
 }
 
 // serveUDP answers what can be answered at once, and leaves the rest to the pool.
@@ -86,7 +88,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 		}
 		if !ok {
 			select {
-			case s.jobs <- job{append([]byte(nil), b[:n]...), from, c}:
+			case s.jobs <- job{append([]byte(nil), b[:n]...), from, c, time.Now().Add(patience)}:
 				continue
 			default:
 				s.stats.full.Add(1)
@@ -103,21 +105,21 @@ func (s *Server) work(ctx context.Context) {
 	for {
 		select {
 		case j := <-s.jobs:
-			j.socket.write(w.answer(ctx, j.packet, false), &j.from)
+			j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
 			continue
 		default:
 		}
 		select {
 		case j := <-s.jobs:
-			j.socket.write(w.answer(ctx, j.packet, false), &j.from)
+			j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// answer answers a packet, however long it takes.
-func (w *worker) answer(ctx context.Context, packet []byte, tcp bool) []byte {
+// answer answers a packet, and waits for a state to answer from until the given time.
+func (w *worker) answer(ctx context.Context, packet []byte, tcp bool, until time.Time) []byte {
 	out, ok := w.quick(packet, tcp)
 	if ok {
 		return out
@@ -126,6 +128,8 @@ func (w *worker) answer(ctx context.Context, packet []byte, tcp bool) []byte {
 	if ok {
 		return out
 	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
 	return w.slow(ctx, a, tcp)
 }
 
@@ -223,7 +227,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 			return
 		}
 		s.stats.tcp.Add(1)
-		out := w.answer(ctx, b[:n], true)
+		out := w.answer(ctx, b[:n], true, time.Now().Add(patience))
 		if len(out) == 0 {
 			return // no question: such a client is not worth a connection
 		}
