@@ -1,11 +1,14 @@
 package main_test
 
 import (
+	"go/ast"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"rostra"
 )
 
 const maxDependencies = 32
@@ -76,6 +79,33 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
+// unusedDependencies returns the direct dependencies that no file of the tree imports.
+func unusedDependencies(mod string, t *tree) (unused []string) {
+	for name := range required(mod) {
+		used := slices.ContainsFunc(t.files, func(f *file) bool {
+			return slices.ContainsFunc(f.ast.Imports, func(i *ast.ImportSpec) bool {
+				path := strings.Trim(i.Path.Value, `"`)
+				return path == name || strings.HasPrefix(path, name+"/")
+			})
+		})
+		if !used {
+			unused = append(unused, name)
+		}
+	}
+	slices.Sort(unused)
+	return unused
+}
+
+func TestUnusedDependencies(t *testing.T) {
+	for _, name := range unusedDependencies(readDoc(t, "go.mod"), readHouse(t)) {
+		t.Errorf("go.mod: nothing imports %s", name)
+	}
+	small := treeOf(t, "-- kit/a/a.go --\npackage a\nimport _ \"a.b/c/d\"\n")
+	if found := unusedDependencies("require (\n\ta.b/c v1.0.0\n\td.e/f v1.0.0\n)\n", small); len(found) != 1 {
+		t.Errorf("the counter-example has one unused module, found %v", found)
+	}
+}
+
 // untrueCompatibility compares the table of docs/compatibility.md with the routes there are.
 func untrueCompatibility(doc string, routes []string) (wrong []string) {
 	covered := map[string]bool{}
@@ -120,7 +150,7 @@ func TestCompatibility(t *testing.T) {
 // TestLinks finds files that the documents name and that are not there.
 func TestLinks(t *testing.T) {
 	for _, doc := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/formats.md", "docs/operating.md",
-		"docs/changing.md", "docs/compatibility.md", "docs/dependencies.md"} {
+		"docs/changing.md", "docs/configuration.md", "docs/compatibility.md", "docs/dependencies.md"} {
 		for _, name := range deadPaths(readDoc(t, doc)) {
 			t.Errorf("%s names %s, which is not there", doc, name)
 		}
@@ -138,4 +168,21 @@ func deadPaths(doc string) (dead []string) {
 		}
 	}
 	return dead
+}
+
+// TestFormatsNamesAll looks for what the log and the state hold in docs/formats.md, and for the triggers in ARCHITECTURE.md.
+func TestFormatsNamesAll(t *testing.T) {
+	formats, architecture := readDoc(t, "docs/formats.md"), readDoc(t, "ARCHITECTURE.md")
+	for _, f := range main.Features {
+		for _, c := range f.Commands {
+			if name := c.New().Name(); !strings.Contains(formats, "`"+name+"`") {
+				t.Errorf("docs/formats.md does not name the Command %s", name)
+			}
+		}
+		for _, tr := range f.Triggers {
+			if !strings.Contains(architecture, "| "+tr.Name+" |") {
+				t.Errorf("ARCHITECTURE.md does not name the trigger %s", tr.Name)
+			}
+		}
+	}
 }

@@ -13,18 +13,21 @@ import (
 
 	"rostra"
 	"rostra/agent"
+	"rostra/config"
 	"rostra/engine/room"
 	"rostra/kit/disk"
+	"rostra/surface/dns"
 )
 
 // golden compares text with testdata/NAME. With UPDATE_GOLDEN=1 it writes the file instead.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
+	goldenFile(t, filepath.Join("testdata", name), got)
+}
+
+func goldenFile(t *testing.T, file, got string) {
+	t.Helper()
 	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -194,4 +197,17 @@ func TestFeatureOrder(t *testing.T) {
 		}
 		last = at
 	}
+}
+
+// TestConfigurationReference holds docs/configuration.md to the tags of the settings.
+func TestConfigurationReference(t *testing.T) {
+	settings := []any{new(agent.Settings), new(dns.Settings)}
+	for _, f := range main.Features {
+		if f.Settings != nil {
+			settings = append(settings, f.Settings())
+		}
+	}
+	goldenFile(t, "docs/configuration.md", "# Configuration\n\nEvery key of Consul's configuration, and what becomes of it here. "+
+		"This file is made from the tags of the\nsettings (`UPDATE_GOLDEN=1 go test -run TestConfigurationReference .`).\n\n"+
+		config.Reference(settings...))
 }

@@ -9,10 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,10 +27,6 @@ import (
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
 )
-
-// gcPercent is the garbage collector's target for the whole program: less memory for a little more CPU. It is set before
-// anything is measured, and named in docs/operating.md.
-const gcPercent = 50
 
 // settings are all settings structs of one reading of the configuration.
 type settings struct {
@@ -81,6 +77,8 @@ type Agent struct {
 	ports  *listeners
 	closes []func() error // in order of opening
 	leave  chan chan error
+
+	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
 }
 
 // open puts an agent together. What was opened before an error is closed again.
@@ -100,7 +98,6 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)
 	}
-	debug.SetGCPercent(gcPercent)
 	fs, s := disk.OS(), conf.agent
 	if s.DataDir != "" {
 		unlock, err := prepareDir(fs, s.DataDir)
@@ -179,6 +176,7 @@ func (a *Agent) run(ctx context.Context) error {
 			group.Go(func() error { return p.Run(ctx) })
 		}
 	}
+	group.Go(func() error { return keepSmall(ctx) })
 	group.Go(func() error { return a.server.Run(ctx, loops) })
 	group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 	group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
@@ -215,6 +213,15 @@ func (a *Agent) Debug() map[string]any {
 		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
 		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
 	}
+}
+
+// Counters returns what HTTP and DNS counted since the start.
+func (a *Agent) Counters() map[string]uint64 {
+	out := map[string]uint64{"http_connections_refused": a.refused.Load()}
+	for name, n := range a.dns.Counters() {
+		out["dns_"+name] = n
+	}
+	return out
 }
 
 // Stats returns the sections of info.

@@ -123,7 +123,8 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra}, routes)
+		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra,
+		OnRefused: func() { a.refused.Add(1) }}, routes)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"strings"
+	"time"
 )
 
 // issueWorkloads are what the table of goals needs.
@@ -89,6 +92,7 @@ func (g goal) judge(v, c float64) (got float64, holds bool) {
 
 // issueTable prints the goals as a Markdown table and returns how many were not reached or not measured.
 func issueTable(w io.Writer) (missed int) {
+	fmt.Fprintf(w, "\nMeasured %s on %d cores, %s.\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), kernel())
 	fmt.Fprintln(w, "\n| row | value | ceiling | against it | goal | | Consul 1.21.4 |\n|---|---|---|---|---|---|---|")
 	for _, g := range goals {
 		v, ok := measured(g.value)
@@ -127,6 +131,15 @@ func issueTable(w io.Writer) (missed int) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", g.row, fmtv(v), c, against, goal, verdict, g.consul)
 	}
 	return missed
+}
+
+// kernel names the operating system, for the reader of a table.
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
+	}
+	return "Linux " + strings.TrimSpace(string(b))
 }
 
 func trim(v float64) string {

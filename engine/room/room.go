@@ -85,4 +85,5 @@ type Agent interface {
 	Leave(ctx context.Context) error     // a graceful leave; the process ends soon after
 	Debug() map[string]any               // the effective configuration, secrets hidden
 	Stats() map[string]map[string]string // the sections of info
+	Counters() map[string]uint64         // what the surfaces counted since the start
 }

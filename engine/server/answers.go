@@ -14,7 +14,7 @@ import (
 const (
 	idleAnswers = 4096             // how many
 	idleTime    = 60 * time.Second // how long
-	crowd       = 100              // a Query watched by more is evaluated at most once per crowdPace (design rule 17)
+	crowd       = 100              // more parked readers are woken at most once per crowdPace (design rule 17)
 	crowdPace   = 50 * time.Millisecond
 	sweepPeriod = 10 * time.Second
 )
@@ -63,15 +63,17 @@ type cell struct {
 	queued atomic.Bool
 
 	now  atomic.Pointer[answer]
-	mu   sync.Mutex    // guards an evaluation and next
+	mu   sync.Mutex    // guards an evaluation and the fields below
 	next chan struct{} // closed when a different answer is there
-	ran  time.Time     // last evaluation for a crowd
+	owed bool          // it is there, and next waits for the crowd's pace
+	ran  time.Time     // when a crowd last got its turn: an evaluation, or next closed
 }
 
-// answer is a Query's answer in one epoch of the state, current while its cell has been touched that often.
+// answer is a Query's answer in one history of the state, current while its cell has been touched that often. The
+// lineage comes from the very view that was read, so an answer can never pass for one of the state that replaced it.
 type answer struct {
 	room.Answer
-	epoch   uint64
+	lineage string
 	touches uint64
 }
 
@@ -80,7 +82,7 @@ type Equaler interface{ Equal(other any) bool }
 
 // different reports whether readers of old must be woken: a mere wake-up that changes nothing wakes nobody.
 func (a *answer) different(old *answer) bool {
-	if a.epoch != old.epoch {
+	if a.lineage != old.lineage {
 		return true
 	}
 	if a.Index == old.Index || (a.Missing && old.Missing) {
@@ -154,7 +156,6 @@ func (a *answers) run(ctx context.Context) {
 		select {
 		case <-a.queue.signal:
 			for _, c := range a.queue.take() {
-				c.queued.Store(false)
 				a.serve(c)
 			}
 		case <-sweep.C:
@@ -167,17 +168,46 @@ func (a *answers) run(ctx context.Context) {
 	}
 }
 
-// serve evaluates a due cell, a crowded one not more often than its pace allows.
+// serve evaluates a due cell and wakes its readers. A crowded one waits for its turn and stays queued meanwhile, so that
+// further touches add nothing.
 func (a *answers) serve(c *cell) {
+	if wait := c.turn(); wait > 0 {
+		time.AfterFunc(wait, func() { a.queue.push(c) })
+		return
+	}
+	c.queued.Store(false)
+	c.fresh(a.srv)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.announce(a)
+}
+
+// turn returns how long it is until the cell's crowd may be served again; 0 if it may now, or is no crowd.
+func (c *cell) turn() time.Duration {
+	if c.parked.Load() <= crowd {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(0, crowdPace-time.Since(c.ran))
+}
+
+// announce wakes the parked readers if a different answer is there, a crowd not sooner than its turn. c.mu is held.
+func (c *cell) announce(a *answers) {
+	if !c.owed {
+		return
+	}
 	if c.parked.Load() > crowd {
-		since := time.Since(c.ran)
-		if since < crowdPace {
-			time.AfterFunc(crowdPace-since, func() { a.touched(c) })
+		if wait := crowdPace - time.Since(c.ran); wait > 0 {
+			if c.queued.CompareAndSwap(false, true) {
+				time.AfterFunc(wait, func() { a.queue.push(c) })
+			}
 			return
 		}
-		c.ran = time.Now()
 	}
-	c.fresh(a.srv)
+	c.owed, c.ran = false, time.Now()
+	close(c.next)
+	c.next = make(chan struct{})
 }
 
 // changed returns the channel that closes when the next different answer is there.
@@ -187,10 +217,18 @@ func (c *cell) changed() <-chan struct{} {
 	return c.next
 }
 
-// fresh returns an answer that contains every write acknowledged before the call: the one at hand if none of its
-// subjects has been touched since, else a new one (design rule 11).
-func (c *cell) fresh(s *Server) *answer {
+// current returns the answer at hand if none of its subjects has been touched since, else nil.
+func (c *cell) current() *answer {
 	if a := c.now.Load(); a != nil && a.touches == c.waiter.Touches() {
+		return a
+	}
+	return nil
+}
+
+// fresh returns an answer that contains every write acknowledged before the call: the one at hand if it is current, else
+// a new one (design rule 11).
+func (c *cell) fresh(s *Server) *answer {
+	if a := c.current(); a != nil {
 		return a
 	}
 	c.mu.Lock()
@@ -201,18 +239,19 @@ func (c *cell) fresh(s *Server) *answer {
 		return old
 	}
 	v := s.store.View()
-	a.epoch, a.Answer = s.store.Epoch(), c.query.Run(v)
+	a.lineage, a.Answer = v.Lineage(), c.query.Run(v)
 	v.Release()
 	s.stats.evaluations.Add(1)
-	if old != nil && a.epoch == old.epoch && a.Index == old.Index {
+	if old != nil && a.lineage == old.lineage && a.Index == old.Index {
 		a.Answer = old.Answer // nothing visible changed: the encodings still hold
 	} else {
 		a.Shared = room.NewShared(a.Value)
 	}
 	c.now.Store(a)
-	if old != nil && a.different(old) {
-		close(c.next)
-		c.next = make(chan struct{})
+	c.owed = c.owed || old != nil && a.different(old)
+	c.announce(&s.answers)
+	if c.parked.Load() > crowd && time.Since(c.ran) >= crowdPace {
+		c.ran = time.Now()
 	}
 	return a
 }

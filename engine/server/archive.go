@@ -140,9 +140,21 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader) error {
 	if err := s.awaitReady(ctx, &hold); err != nil {
 		return err
 	}
+	var archived store.Header
+	if err := rewound(spool, func(state io.Reader) (err error) {
+		archived, err = store.ReadHeader(state)
+		return err
+	}); err != nil {
+		return err
+	}
 	s.restoring.Lock()
 	defer s.restoring.Unlock()
-	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state) })
+	// A write whose caller gave up may still be on its way: past the barrier the index stands.
+	if err := s.node.Barrier(ctx); err != nil {
+		return err
+	}
+	index := max(s.store.Index(), archived.Index) + 1
+	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state, index) })
 }
 
 func rewound(f *os.File, use func(io.Reader) error) error {
@@ -152,15 +164,15 @@ func rewound(f *os.File, use func(io.Reader) error) error {
 	return use(f)
 }
 
-// restore gives the state a header above this server's own index and hands it to the log.
-func (s *Server) restore(ctx context.Context, state io.Reader) error {
+// restore gives the state a header with the index, under a new lineage, and hands it to the log.
+func (s *Server) restore(ctx context.Context, state io.Reader, index uint64) error {
 	ready, err := os.CreateTemp(s.opts.Dir, "restore-*.tmp")
 	if err != nil {
 		return fmt.Errorf("cannot unpack the snapshot: %w", err)
 	}
 	defer os.Remove(ready.Name())
 	defer ready.Close()
-	if err := store.Rewrite(ready, state, s.store.Index()+1, s.opts.Lineage()); err != nil {
+	if err := store.Rewrite(ready, state, index, s.opts.Lineage()); err != nil {
 		return err
 	}
 	size, err := ready.Seek(0, io.SeekCurrent)

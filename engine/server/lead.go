@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -20,8 +19,10 @@ func (s *Server) Attach(n *consensus.Node) { s.node = n }
 // are answered with what there is.
 func (s *Server) Run(ctx context.Context, loops []room.Loop) error {
 	defer close(s.ended)
+	ctx, stop := context.WithCancel(ctx)
 	var wait sync.WaitGroup
 	defer wait.Wait()
+	defer stop()
 	wait.Go(func() { s.answers.run(ctx) })
 	err := s.node.Lead(ctx, func(ctx context.Context, number uint64) error { return s.lead(ctx, number, loops) })
 	if ctx.Err() != nil {
@@ -38,12 +39,12 @@ func (s *Server) lead(ctx context.Context, number uint64, loops []room.Loop) err
 		}
 	}
 	s.setReady(&term{number})
-	defer s.setReady(nil)
 	var wait sync.WaitGroup
 	for _, l := range loops {
 		wait.Go(func() { s.loop(ctx, l) })
 	}
 	<-ctx.Done()
+	s.setReady(nil) // at once, however long a loop takes to notice
 	wait.Wait()
 	return nil
 }
@@ -72,7 +73,7 @@ func (s *Server) setReady(t *term) {
 func (s *Server) loop(ctx context.Context, l room.Loop) {
 	for ctx.Err() == nil {
 		err := l.Run(ctx)
-		if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil {
 			return
 		}
 		s.opts.Log.Warn("a duty of the leader failed and starts again", "duty", l.Name, "error", err)

@@ -59,12 +59,16 @@ func (s *Server) Machine() consensus.Machine { return machine{s} }
 // Apply runs one log entry's Commands, each at its own index, and publishes them together.
 func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 	out := make([]consensus.Outcome, len(b.Commands))
-	batch := m.store.Begin(b.Time)
+	commands := make([]room.Command, len(b.Commands))
 	for i, raw := range b.Commands {
 		c, err := m.decode(raw)
 		if err != nil {
-			panic(err) // consensus stops the server before the entry counts
+			panic(err) // consensus stops the server before the entry counts; nothing of it has run
 		}
+		commands[i] = c
+	}
+	batch := m.store.Begin(b.Time)
+	for i, c := range commands {
 		out[i].Err = batch.Run(func(tx *store.Tx) (err error) {
 			out[i].Value, err = c.Run(tx)
 			return err

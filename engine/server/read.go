@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"rostra/engine/room"
@@ -23,10 +24,12 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	}
 	c := s.answers.join(q)
 	defer s.answers.leave(c)
-	a := c.fresh(s)
-	if o.Index > 0 && a.Index <= o.Index {
+	var a *answer
+	if o.Index == 0 {
+		a = c.fresh(s)
+	} else {
 		var err error
-		if a, err = s.block(ctx, c, a, o); err != nil {
+		if a, err = s.block(ctx, c, o); err != nil {
 			return room.Answer{}, room.Meta{}, err
 		}
 	}
@@ -51,9 +54,10 @@ func (s *Server) admit(ctx context.Context, q room.Query, o room.Options) error 
 	return q.Allowed(s.decider(o))
 }
 
-// block parks until the answer's index passes o.Index, the state is replaced, or the time is over; then the newest
-// answer counts, whatever its index (spec http/conventions.md §8).
-func (s *Server) block(ctx context.Context, c *cell, a *answer, o room.Options) (*answer, error) {
+// block waits until the answer's index passes o.Index, the state is replaced, or the time is over; then the newest answer
+// counts, whatever its index (spec http/conventions.md §8). A thing that is missing from first to last wakes nobody,
+// however its index moves.
+func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, error) {
 	wait := o.Wait
 	if wait <= 0 {
 		wait = s.opts.QueryTime
@@ -61,26 +65,76 @@ func (s *Server) block(ctx context.Context, c *cell, a *answer, o room.Options) 
 	wait = min(wait, s.opts.MaxQueryTime+s.opts.MaxQueryTime/16) // clients' waits come with their jitter
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	s.stats.blocking.Add(1)
-	defer s.stats.blocking.Add(-1)
-	epoch := a.epoch
 	c.parked.Add(1)
 	defer c.parked.Add(-1)
+	s.stats.blocking.Add(1)
+	defer s.stats.blocking.Add(-1)
+	var first *answer
 	for {
 		next := c.changed()
-		if a = c.fresh(s); a.Index > o.Index || a.epoch != epoch {
-			return a, nil
+		if err := c.await(ctx, s.ended); err != nil {
+			return nil, err
+		}
+		a := c.fresh(s)
+		if first == nil {
+			first = a
+			if a.Index > o.Index {
+				return s.confirmed(ctx, c, a, o)
+			}
+		}
+		if a.lineage != first.lineage || a.Index > o.Index && !(a.Missing && first.Missing) {
+			return s.confirmed(ctx, c, a, o)
 		}
 		select {
 		case <-next:
 		case <-timer.C:
-			return c.fresh(s), nil
+			return s.confirmed(ctx, c, c.fresh(s), o)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-s.ended:
 			return c.fresh(s), nil
 		}
 	}
+}
+
+// confirmed returns the answer of a read that may have been parked while this server stopped leading: unless it is stale,
+// or the server is stopping, it is then an error or a new answer (design rule 14).
+func (s *Server) confirmed(ctx context.Context, c *cell, a *answer, o room.Options) (*answer, error) {
+	if s.ready.Load() != nil || o.Consistency == httpd.Stale {
+		return a, nil
+	}
+	select {
+	case <-s.ended:
+		return a, nil
+	default:
+	}
+	h := holder{limit: s.opts.Hold}
+	defer h.stop()
+	if err := s.awaitReady(ctx, &h); err != nil {
+		return nil, err
+	}
+	return c.fresh(s), nil
+}
+
+// await lets a member of a crowd wait for the crowd's turn before it asks for an evaluation: those who come back at once
+// after each change must not each cause one.
+func (c *cell) await(ctx context.Context, ended <-chan struct{}) error {
+	if c.parked.Load() <= crowd || c.current() != nil {
+		return nil
+	}
+	wait := c.turn()
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Watch returns a live answer.
@@ -96,6 +150,7 @@ type watch struct {
 	server *Server
 	cell   *cell
 	last   *answer
+	closed sync.Once
 }
 
 // Latest returns the newest answer without waiting.
@@ -107,6 +162,9 @@ func (w *watch) Next(ctx context.Context) (room.Answer, error) {
 	defer w.cell.parked.Add(-1)
 	for {
 		next := w.cell.changed()
+		if err := w.cell.await(ctx, w.server.ended); err != nil {
+			return room.Answer{}, err
+		}
 		a := w.cell.fresh(w.server)
 		if w.last == nil || a.different(w.last) {
 			w.last = a
@@ -120,5 +178,5 @@ func (w *watch) Next(ctx context.Context) (room.Answer, error) {
 	}
 }
 
-// Close gives the cell back.
-func (w *watch) Close() { w.server.answers.leave(w.cell) }
+// Close gives the cell back. A second call does nothing.
+func (w *watch) Close() { w.closed.Do(func() { w.server.answers.leave(w.cell) }) }

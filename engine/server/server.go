@@ -68,6 +68,9 @@ func New(o Options) (*Server, error) {
 	if o.MaxQueryTime == 0 {
 		o.MaxQueryTime = 600 * time.Second
 	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
 	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}),
 		ended: make(chan struct{}), commands: map[string]room.CommandType{}}
 	var tables []store.AnyTable

@@ -51,7 +51,7 @@ func allowedCheck(r store.Reader, d authz.Decider, c *Register, k *Check) error 
 	if k.ServiceID == "" {
 		return authz.Require(d, authz.Node, authz.Write, c.Row.Node)
 	}
-	if c.Service != nil && strings.EqualFold(c.Service.id(), k.ServiceID) {
+	if c.Service != nil && sameName(c.Service.id(), k.ServiceID) {
 		return nil // asked for already
 	}
 	if s := Services.Get(r, Key(c.Row.Node, k.ServiceID)); s != nil {
@@ -110,22 +110,16 @@ func (c *Register) putNode(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
+	if owner != nil && owner.same(n) {
+		return nil
+	}
+	n.CreateIndex, n.ModifyIndex = tx.Index(), tx.Index()
 	if before == nil {
 		before = owner
 	}
-	n.CreateIndex = tx.Index()
 	if before != nil {
 		n.CreateIndex = before.CreateIndex
 	}
-	if owner != nil {
-		if owner.same(n) {
-			return nil
-		}
-		if owner.ID == n.ID {
-			n.Node = owner.Node // a name's letters stay those it was first written in
-		}
-	}
-	n.ModifyIndex = tx.Index()
 	Nodes.Put(tx, n)
 	tx.Touch(nodesChanged)
 	tx.Touch(nodeSubject(n.Node))
@@ -140,7 +134,7 @@ func rename(tx *store.Tx, n, owner *Node) (before *Node, err error) {
 		return nil, nil
 	}
 	for old := range Nodes.By(tx, "id", n.ID) {
-		if !strings.EqualFold(old.Node, n.Node) {
+		if !sameName(old.Node, n.Node) {
 			before = old
 		}
 	}
@@ -193,7 +187,7 @@ func putService(tx *store.Tx, s *Service) {
 		k.ServiceName, k.ServiceTags = s.Service, s.Tags
 		storeCheck(tx, k, c)
 	}
-	if !strings.EqualFold(have.Service, s.Service) {
+	if !sameName(have.Service, s.Service) {
 		left(tx, have.Service)
 	}
 }
@@ -220,7 +214,7 @@ func putCheck(tx *store.Tx, node string, in *Check) error {
 	if c.Node == "" {
 		c.Node = node
 	}
-	if !strings.EqualFold(c.Node, node) {
+	if !sameName(c.Node, node) {
 		return fault.New(fault.Refused, "Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, node)
 	}
 	c.Node = node

@@ -53,6 +53,6 @@ func (n *Node) encode(b []byte) []byte {
 
 // same reports whether both say the same, indexes and the letters of the name apart.
 func (n *Node) same(o *Node) bool {
-	return n.ID == o.ID && strings.EqualFold(n.Node, o.Node) && n.Address == o.Address && n.Datacenter == o.Datacenter &&
+	return n.ID == o.ID && sameName(n.Node, o.Node) && n.Address == o.Address && n.Datacenter == o.Datacenter &&
 		n.TaggedAddresses.Equal(o.TaggedAddresses) && n.Meta.Equal(o.Meta)
 }

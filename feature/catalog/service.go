@@ -56,6 +56,9 @@ var Services = store.NewTable[Service]("services", store.Schema[Service]{
 // only are the same.
 func Key(node, id string) string { return strings.ToLower(node) + "\x00" + strings.ToLower(id) }
 
+// sameName reports whether two names or IDs are the same key.
+func sameName(a, b string) bool { return strings.ToLower(a) == strings.ToLower(b) }
+
 // AppendJSON appends the nested shape: that of catalog/node, of health entries and of transactions.
 func (s *Service) AppendJSON(b []byte) []byte {
 	return append(b, cached(&s.json, s.encode)...)

@@ -157,7 +157,7 @@ func allInstances(r store.Reader, meta wire.Pairs) InstanceList {
 	list := InstanceList{}
 	var node *Node
 	for s := range Services.All(r) {
-		if node == nil || !strings.EqualFold(node.Node, s.Node) {
+		if node == nil || !sameName(node.Node, s.Node) {
 			node = Nodes.Get(r, strings.ToLower(s.Node))
 		}
 		if node.Meta.Contains(meta) {

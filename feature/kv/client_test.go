@@ -1,8 +1,10 @@
 package kv
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -21,6 +23,7 @@ func TestClientLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const contenders = 4
 	var holders, turns atomic.Int32
 	ended := make(chan error)
 	contend := func() error {
@@ -35,16 +38,19 @@ func TestClientLock(t *testing.T) {
 		if holders.Add(1) != 1 {
 			t.Error("two hold the lock")
 		}
-		select {
-		case <-lost:
-			t.Error("the lock was lost")
-		default:
+		// Hold it until all others wait and the client watches this key: who finds it free again just after it was
+		// refused takes that for a lock-delay, and rests for 5 s.
+		for waiting := uint64(contenders - turns.Load()); a.door.Counters()["blocking_queries"] < waiting; {
+			select {
+			case <-lost:
+				return errors.New("the lock was lost")
+			case <-time.After(time.Millisecond):
+			}
 		}
 		turns.Add(1)
 		holders.Add(-1)
 		return lock.Unlock()
 	}
-	const contenders = 4
 	for range contenders {
 		go func() { ended <- contend() }()
 	}

@@ -1,10 +1,9 @@
 package local
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 
 	"rostra/engine/check"
@@ -22,10 +21,12 @@ type serviceInput struct {
 	Meta                                       wire.Pairs
 	Weights                                    *catalog.Weights
 	EnableTagOverride                          bool
-	Check                                      *checkInput
+	Check                                      struct{} // stands before those of Checks
 	Checks                                     []*checkInput
 	Namespace, Partition                       string
 	Proxy, Connect, Locality                   json.RawMessage
+
+	raw json.RawMessage // as it was written
 }
 
 // checkInput is a check as people define it.
@@ -46,118 +47,16 @@ type checkInput struct {
 	SuccessBeforePassing                               int
 	FailuresBeforeWarning, FailuresBeforeCritical      int
 	Namespace, Partition                               string
+
+	raw   json.RawMessage // as it was written
+	place string          // where in its service's definition: "check", "checks.1"
+	first bool            // it is the one under check, which counts only if it says something
 }
 
-// The spellings of members: lower-cased and without underscores on the left. What is not here is unknown.
-var serviceMembers = members("Name ID Address SocketPath Token Kind Tags Port TaggedAddresses Meta Weights "+
-	"EnableTagOverride Check Checks Namespace Partition Proxy Connect Locality", nil)
-
-var checkMembers = members("ID CheckID Name Notes Status ServiceID Token Args Script Shell DockerContainerID HTTP "+
-	"Method Body Header DisableRedirects TCP UDP GRPC H2PING OSService TCPUseTLS GRPCUseTLS TLSSkipVerify "+
-	"H2PingUseTLS AliasService AliasNode TLSServerName TTL Interval Timeout DeregisterCriticalServiceAfter "+
-	"OutputMaxSize SuccessBeforePassing FailuresBeforeWarning FailuresBeforeCritical Namespace Partition",
-	map[string]string{"scriptargs": "Args"})
-
-func members(names string, aliases map[string]string) map[string]string {
-	m := map[string]string{}
-	for _, n := range strings.Fields(names) {
-		m[strings.ToLower(n)] = n
-	}
-	for from, to := range aliases {
-		m[from] = to
-	}
-	return m
-}
-
-// unknownMember is the error of a member nobody knows; callers put their own words around it.
-type unknownMember string
-
-func (u unknownMember) Error() string { return fmt.Sprintf("json: unknown field %q", string(u)) }
-
-// readService decodes a service: a JSON object whose members may be spelled as in files or as over HTTP.
-func readService(b []byte) (*serviceInput, error) {
-	obj, err := rename(b, serviceMembers)
-	if err != nil {
-		return nil, err
-	}
-	if raw, ok := obj["Check"]; ok {
-		if obj["Check"], err = renamed(raw, checkMembers); err != nil {
-			return nil, inside("check", err)
-		}
-	}
-	if raw, ok := obj["Checks"]; ok && string(raw) != "null" {
-		if raw[0] == '{' { // in HCL one block is a list of one
-			raw = append(append([]byte{'['}, raw...), ']')
-		}
-		var list []json.RawMessage
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, err
-		}
-		for i := range list {
-			if list[i], err = renamed(list[i], checkMembers); err != nil {
-				return nil, inside("checks", err)
-			}
-		}
-		if obj["Checks"], err = json.Marshal(list); err != nil {
-			return nil, err
-		}
-	}
-	in := new(serviceInput)
-	return in, decodeInto(obj, in)
-}
-
-// inside names the object in which an unknown member stands.
-func inside(outer string, err error) error {
-	if u, ok := err.(unknownMember); ok && u != "" {
-		return u
-	}
-	return fmt.Errorf("%s: %w", outer, err)
-}
-
-func readCheck(b []byte) (*checkInput, error) {
-	obj, err := rename(b, checkMembers)
-	if err != nil {
-		return nil, err
-	}
-	in := new(checkInput)
-	return in, decodeInto(obj, in)
-}
-
-func decodeInto(obj map[string]json.RawMessage, v any) error {
-	b, err := json.Marshal(obj)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(b, v)
-}
-
-// rename gives the members of a JSON object their Go names.
-func rename(b []byte, names map[string]string) (map[string]json.RawMessage, error) {
-	var in map[string]json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&in); err != nil {
-		return nil, err
-	}
-	out := make(map[string]json.RawMessage, len(in))
-	for k, v := range in {
-		name, ok := names[strings.ReplaceAll(strings.ToLower(k), "_", "")]
-		if !ok {
-			return nil, unknownMember(k)
-		}
-		out[name] = v
-	}
-	return out, nil
-}
-
-func renamed(b []byte, names map[string]string) (json.RawMessage, error) {
-	if string(b) == "null" {
-		return b, nil
-	}
-	obj, err := rename(b, names)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(obj)
-}
+var (
+	serviceMembers = membersOf(reflect.TypeFor[serviceInput](), nil)
+	checkMembers   = membersOf(reflect.TypeFor[checkInput](), map[string]string{"scriptargs": "args"})
+)
 
 // row makes the catalog's record of the service, or says in Consul's words what is wrong.
 func (in *serviceInput) row(node string) (*catalog.Service, error) {
@@ -228,24 +127,42 @@ func (in *serviceInput) tagged() (map[string]catalog.AddressView, error) {
 	return m, nil
 }
 
-// all returns the service's checks: Check, if it says anything, and then Checks.
-func (in *serviceInput) all() []*checkInput {
-	var list []*checkInput
-	if in.Check != nil && !in.Check.empty() {
-		list = append(list, in.Check)
-	}
-	for _, c := range in.Checks {
-		if c != nil {
-			list = append(list, c)
-		}
-	}
-	return list
+// mesh reports whether the definition asks for a part in the service mesh, which this version does not have.
+func (in *serviceInput) mesh() bool {
+	return in.Kind != "" || says(in.Proxy) || says(in.Connect)
 }
 
+func says(raw json.RawMessage) bool {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return false
+	}
+	m, object := v.(map[string]any)
+	return v != nil && (!object || len(m) > 0)
+}
+
+// empty reports whether the check says nothing at all.
 func (in *checkInput) empty() bool {
-	b, err := json.Marshal(in)
-	zero, _ := json.Marshal(&checkInput{})
-	return err == nil && bytes.Equal(b, zero)
+	bare := *in
+	bare.raw, bare.place, bare.first = nil, "", false
+	if len(bare.Args) == 0 {
+		bare.Args = nil
+	}
+	if len(bare.Header) == 0 {
+		bare.Header = nil
+	}
+	return reflect.ValueOf(bare).IsZero()
+}
+
+// script reports whether the check runs a program, and under which member.
+func (in *checkInput) script() (member string) {
+	switch {
+	case len(in.Args) > 0:
+		return "args"
+	case in.Script != "":
+		return "script"
+	}
+	return ""
 }
 
 // spec makes what the runner needs. Kinds of check that this version does not run are refused by name.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,15 +17,16 @@ import (
 	"rostra/kit/disk"
 )
 
-// The folders of the data directory that keep what was registered over HTTP: one JSON file for each service (with its
-// checks), each single check and each TTL check's last state, named by the SHA-256 of its ID.
+// The folders of the data directory that keep what was registered over HTTP: one JSON file for each service (with the
+// checks that came with it), each single check and each TTL check's last state, named by the SHA-256 of its ID.
 const (
 	servicesDir = "services"
 	checksDir   = "checks"
 	statesDir   = "checks/state"
 )
 
-// files keeps registrations on disk. With no directory it keeps nothing.
+// files keeps registrations on disk. With no directory it keeps nothing. Who writes or removes the file of an ID holds
+// the ID's lock.
 type files struct {
 	fs  disk.FS
 	dir string
@@ -34,14 +36,23 @@ type files struct {
 
 // savedService is the content of a service's file.
 type savedService struct {
-	Service *serviceInput
+	Service json.RawMessage // as it was registered
 	Token   string
+	Without []string     `json:",omitempty"` // IDs of checks of Service that went since
+	Also    []savedPart  `json:",omitempty"` // checks of an earlier registration that stayed
 }
 
-// savedCheck is the content of a check's file: a definition, or the row of a maintenance check.
+// savedPart is a check that came with an earlier registration of its service.
+type savedPart struct {
+	ID    string
+	Check json.RawMessage
+	Token string
+}
+
+// savedCheck is the content of a check's file: a definition, or a maintenance mode.
 type savedCheck struct {
-	Check       *checkInput `json:",omitempty"`
-	Maintenance *savedMode  `json:",omitempty"`
+	Check       json.RawMessage `json:",omitempty"`
+	Maintenance *savedMode      `json:",omitempty"`
 	Token       string
 }
 
@@ -82,40 +93,57 @@ func (f files) save(kind, id string, v any) error {
 	return disk.WriteFile(f.fs, f.path(kind, id), b, 0o600)
 }
 
-// remove removes the file of an ID, durably; it is no error if there is none.
-func (f files) remove(kind, id string) error {
+// remove removes the files of IDs, durably; it is no error if there is none.
+func (f files) remove(kind string, ids ...string) error {
 	if f.dir == "" {
 		return nil
 	}
-	err := f.fs.Remove(f.path(kind, id))
-	if errors.Is(err, os.ErrNotExist) {
+	removed := false
+	for _, id := range ids {
+		err := f.fs.Remove(f.path(kind, id))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		removed = removed || err == nil
+	}
+	if !removed {
 		return nil
 	}
-	if err == nil {
-		err = f.fs.SyncDir(filepath.Join(f.dir, kind))
-	}
-	return err
+	return f.fs.SyncDir(filepath.Join(f.dir, kind))
 }
 
-func (f files) saveService(s *service) error {
-	if s.source != fromHTTP {
-		return nil
+// saveService writes the file of a service; bundled are the checks that are kept in it.
+func (f files) saveService(s *service, bundled []*checked) error {
+	saved := savedService{Service: s.input.raw, Token: s.token}
+	have := map[string]bool{}
+	for _, c := range bundled {
+		if c.home == s {
+			have[c.row.CheckID] = true
+		} else {
+			saved.Also = append(saved.Also, savedPart{c.row.CheckID, c.input.raw, c.token})
+		}
 	}
-	return f.save(servicesDir, s.row.ID, savedService{s.input, s.token})
+	for _, id := range s.ids {
+		if !have[id] {
+			saved.Without = append(saved.Without, id)
+		}
+	}
+	slices.SortFunc(saved.Also, func(a, b savedPart) int { return strings.Compare(a.ID, b.ID) })
+	return f.save(servicesDir, s.row.ID, saved)
 }
 
 func (f files) saveCheck(c *checked) error {
-	if c.source != fromHTTP {
-		return nil
-	}
-	saved := savedCheck{Check: c.input, Token: c.token}
+	saved := savedCheck{Token: c.token}
 	if c.input == nil {
 		saved.Maintenance = &savedMode{c.row.ServiceID, c.row.Notes}
+	} else {
+		saved.Check = c.input.raw
 	}
 	return f.save(checksDir, c.row.CheckID, saved)
 }
 
-// each decodes every file of a folder. One that cannot be read is an error: dropping it would lose a registration.
+// each decodes every file of a folder, and removes what a power cut left of one that was being written. A file that
+// cannot be read is an error: dropping it would lose a registration.
 func (f files) each(kind string, visit func(b []byte) error) error {
 	if f.dir == "" {
 		return nil
@@ -126,7 +154,13 @@ func (f files) each(kind string, visit func(b []byte) error) error {
 	}
 	for _, name := range names {
 		path := filepath.Join(f.dir, kind, name)
-		if strings.HasSuffix(name, disk.TempSuffix) || filepath.Join(f.dir, statesDir) == path {
+		if filepath.Join(f.dir, statesDir) == path {
+			continue
+		}
+		if strings.HasSuffix(name, disk.TempSuffix) {
+			if err := f.fs.Remove(path); err != nil {
+				return fmt.Errorf("cannot remove an unfinished file: %w", err)
+			}
 			continue
 		}
 		b, err := disk.ReadFile(f.fs, path)
@@ -141,7 +175,7 @@ func (f files) each(kind string, visit func(b []byte) error) error {
 }
 
 // ttlNotes gathers TTL checks whose state is to be written. States are written about once a second, not for every
-// heartbeat: losing the last second of one only means that the check starts critical after a power cut.
+// heartbeat: losing the last second of one only means that the check starts critical after a crash.
 type ttlNotes struct {
 	mu  sync.Mutex // guards ids
 	ids map[string]bool
@@ -167,31 +201,50 @@ func (f files) takeTTL() []string {
 	return ids
 }
 
+// saveState replaces the state file of a TTL check. It is not synced, because there may be thousands a second: a state
+// that a power cut took or tore does not count, and the check starts critical.
+func (f files) saveState(st savedState) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	path := f.path(statesDir, st.CheckID)
+	w, err := f.fs.OpenFile(path+disk.TempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return f.fs.Rename(path+disk.TempSuffix, path)
+}
+
 // saveStates writes the states of the TTL checks that were updated since the last call.
 func (k *keeper) saveStates() {
 	for _, id := range k.files.takeTTL() {
-		k.mu.Lock()
-		c := k.checks[id]
-		var st savedState
-		if c != nil {
-			st = savedState{id, c.row.Output, c.row.Status, c.expires.Unix()}
-		}
-		k.mu.Unlock()
-		var err error
-		if c == nil {
-			err = k.files.remove(statesDir, id)
-		} else {
-			err = k.files.save(statesDir, id, st)
-		}
-		if err != nil {
+		if err := k.saveStateOf(id); err != nil {
 			k.log.Warn("cannot keep the state of a TTL check", "check", id, "error", err)
 		}
 	}
 }
 
+func (k *keeper) saveStateOf(id string) error {
+	defer k.edits.take(map[item]bool{{true, id}: true})()
+	k.mu.Lock()
+	c := k.checks[id]
+	if c == nil || c.ttl() == 0 {
+		k.mu.Unlock()
+		return nil // who removed the check removes its state
+	}
+	st := savedState{id, c.row.Output, c.row.Status, c.expires.Unix()}
+	k.mu.Unlock()
+	return k.files.saveState(st)
+}
+
 // restoreState gives a TTL check the state it had, if that still counts.
 func (k *keeper) restoreState(c *checked) {
-	if k.files.dir == "" || c.input == nil || c.input.TTL == 0 {
+	if k.files.dir == "" || c.ttl() == 0 {
 		return
 	}
 	b, err := disk.ReadFile(k.files.fs, k.files.path(statesDir, c.row.CheckID))
@@ -202,11 +255,35 @@ func (k *keeper) restoreState(c *checked) {
 	if json.Unmarshal(b, &st) != nil || st.CheckID != c.row.CheckID || !time.Unix(st.Expires, 0).After(time.Now()) {
 		return
 	}
+	switch st.Status {
+	case catalog.Passing, catalog.Warning, catalog.Critical:
+	default:
+		return
+	}
 	row := c.row.Copy()
 	row.Status, row.Output = st.Status, st.Output
 	c.row, c.expires = row, time.Unix(st.Expires, 0)
-	c.since = time.Time{}
-	if row.Status == catalog.Critical {
-		c.since = time.Now()
+}
+
+// dropStates removes the states of checks that are no more, at a start.
+func (k *keeper) dropStates() {
+	if k.files.dir == "" {
+		return
+	}
+	known := map[string]bool{}
+	for id, c := range k.checks {
+		if c.ttl() > 0 {
+			known[filepath.Base(k.files.path(statesDir, id))] = true
+		}
+	}
+	folder := filepath.Join(k.files.dir, statesDir)
+	names, err := k.files.fs.List(folder)
+	for _, name := range names {
+		if !known[name] && err == nil {
+			err = k.files.fs.Remove(filepath.Join(folder, name))
+		}
+	}
+	if err != nil {
+		k.log.Warn("cannot remove the states of former checks", "error", err)
 	}
 }

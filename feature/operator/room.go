@@ -23,7 +23,7 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 		Routes: []httpd.Route{
 			get("/v1/status/leader", func() any { return h.Cluster.Leader() }),
 			get("/v1/status/peers", func() any { return h.Cluster.Peers() }),
-			get("/v1/rostra/counters", func() any { return h.Cluster.Counters() }),
+			get("/v1/rostra/counters", func() any { return counters(h) }),
 		},
 		Stats: h.Cluster.Stats,
 	}, nil

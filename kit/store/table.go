@@ -195,18 +195,27 @@ func (d *Table[T, P]) By(r Reader, index, key string) iter.Seq[*T] {
 	}
 }
 
+// leap is how many entries of one key Keys walks past before it searches for the next key.
+const leap = 32
+
 // Keys yields the distinct keys of an index that file at least one record, in order. In a Tx they are gathered first.
 func (d *Table[T, P]) Keys(r Reader, index string) iter.Seq[string] {
 	tree := d.in(r).indexes[d.indexNumber(index)]
 	walk := func(yield func(string) bool) {
-		last, some := "", false
-		tree.Scan(func(f filed[T]) bool {
-			if some && f.key == last {
-				return true
-			}
-			last, some = f.key, true
-			return yield(f.key)
-		})
+		for from, more := (filed[T]{}), true; more; {
+			same, again := 0, false
+			tree.Ascend(from, func(f filed[T]) bool {
+				if same > 0 && f.key == from.key {
+					same++
+					again = same > leap
+					return !again
+				}
+				from.key, same = f.key, 1
+				return yield(f.key)
+			})
+			from.key += "\x00" // the next key there can be
+			more = again
+		}
 	}
 	if _, writing := r.(*Tx); !writing {
 		return walk

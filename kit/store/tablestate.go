@@ -30,7 +30,7 @@ type tableState[T any, P Record[T]] struct {
 }
 
 func newTableState[T any, P Record[T]](d *Table[T, P]) *tableState[T, P] {
-	noLocks := btree.Options{NoLocks: true}
+	noLocks := btree.Options{NoLocks: true, Degree: 24}
 	t := &tableState[T, P]{Table: d, tableCommon: tableCommon{on: d}}
 	t.trees.primary = btree.NewBTreeGOptions(func(a, b *slot[T]) bool { return a.key < b.key }, noLocks)
 	for range d.schema.Indexes {

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"rostra/engine/room"
@@ -109,19 +110,30 @@ func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) 
 		}
 		return w.compose(p, tcp), nil
 	}
-	src, err := w.srv.present(ctx, a)
+	p, err := w.srv.lookup(ctx, w.key, a)
+	if errors.Is(err, errClosed) { // by a reload, just now
+		p, err = w.srv.lookup(ctx, w.key, a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.compose(p, tcp), nil
+}
+
+// lookup makes the answer to a question about a service or node, and keeps it if there is such a thing.
+func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error) {
+	src, err := s.present(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	if src == nil {
-		return w.compose(w.srv.conf.Load().nothing, tcp), nil
+		return s.conf.Load().nothing, nil
 	}
-	p, err := w.srv.cache.add(w.key, *a, src).current(w.srv)
+	p, err := s.cache.add(key, *a, src).current(s)
 	if err != nil {
-		w.srv.cache.forget(src)
-		return nil, err
+		s.cache.forget(src)
 	}
-	return w.compose(p, tcp), nil
+	return p, err
 }
 
 // present returns the live answer that a question is answered from; nil if what it asks about does not exist. Names

@@ -3,6 +3,7 @@ package dns
 import (
 	"cmp"
 	"context"
+	"errors"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -53,6 +54,7 @@ type source struct {
 	watch   room.Watch
 	err     error
 	end     context.CancelFunc
+	closed  atomic.Bool  // the watch is no longer live
 	users   int          // entries
 	used    atomic.Int64 // Unix seconds
 	derived atomic.Pointer[derived]
@@ -81,11 +83,17 @@ func (c *cache) find(key []byte) *entry {
 	return e
 }
 
+// errClosed is for entries that outlived their watch: the question must be resolved anew.
+var errClosed = errors.New("the watch is closed")
+
 // current returns the entry's answer, made anew if what it was made of has changed.
 func (e *entry) current(s *Server) (*packed, error) {
 	if now := s.clock.Load(); e.used.Load() != now {
 		e.used.Store(now)
 		e.source.used.Store(now)
+	}
+	if e.source.closed.Load() {
+		return nil, errClosed
 	}
 	a, err := e.source.watch.Latest()
 	if err != nil {
@@ -104,25 +112,27 @@ func (e *entry) current(s *Server) (*packed, error) {
 	return p, nil
 }
 
-// add enters an answer; one that came first stays.
+// add enters an answer; one that came first stays, as long as it lives.
 func (c *cache) add(key []byte, a ask, src *source) *entry {
 	e := &entry{ask: a, source: src}
 	e.used.Store(c.srv.clock.Load())
 	c.mu.Lock()
-	if c.byName[src.query] != src { // cleared meanwhile: good for this once
-		c.mu.Unlock()
-		return e
-	}
 	src.users++
 	c.mu.Unlock()
 	s := c.shard(key)
 	s.mu.Lock()
 	have := s.entries[string(key)]
-	if have == nil {
+	if have == nil || have.source.closed.Load() {
 		s.entries[string(key)] = e
 	}
 	s.mu.Unlock()
-	if have != nil {
+	switch {
+	case have == nil:
+	case have.source.closed.Load():
+		c.release(have.source)
+		c.bytes.Add(-have.size.Swap(0))
+		return e
+	default:
 		c.release(src)
 		return have
 	}
@@ -224,6 +234,7 @@ func (c *cache) closeIf(test func(*source) bool) {
 		}
 		if test(s) {
 			delete(c.byName, q)
+			s.closed.Store(true)
 			s.watch.Close()
 			s.end()
 		}

@@ -33,7 +33,10 @@ type message struct {
 	thin   bool // an answer that was cut: Additional holds the targets' addresses alone
 }
 
-const lead = 2 // bytes before the message
+const (
+	lead     = 2  // bytes before the message
+	smallest = 14 // bytes of the shortest record there is
+)
 
 // compose writes the answer to q. The bytes, with TCP's length before them, are good until the next call.
 func (m *message) compose(q *query, p *packed, tcp bool) []byte {
@@ -84,7 +87,7 @@ func (m *message) take(p *packed, tcp bool, limit int) (n int, cut, full bool) {
 	case !tcp && limit == plainUDP:
 		most, full = max(0, min(ceiling, m.conf.UDPAnswerLimit)), true
 	case !tcp:
-		return n, false, false
+		most = limit / smallest
 	case p.srv:
 		most = targetsTCP
 	}

@@ -31,6 +31,9 @@ func newConf(s *Settings, self room.Identity) *conf {
 	}
 	c.suffix = append(c.suffix, 0)
 	c.local = append(appendName(nil, c.dc), c.suffix...)
+	for _, n := range []*int{&c.SOARefresh, &c.SOARetry, &c.SOAExpire, &c.SOAMinTTL} {
+		*n = min(max(0, *n), 1<<31-1)
+	}
 	if s.AllowStale {
 		c.options.Consistency, c.options.MaxStale = httpd.Stale, s.MaxStale
 	}

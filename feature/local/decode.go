@@ -1,0 +1,166 @@
+package local
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+)
+
+// unknownMember is the error of a member nobody knows.
+type unknownMember string
+
+func (u unknownMember) Error() string { return fmt.Sprintf("json: unknown field %q", string(u)) }
+
+// memberError is an error with the place inside the definition, a dotted path of its members as they were written. Its
+// text is the cause's alone: over HTTP that is all Consul says, files add the place.
+type memberError struct {
+	path  string
+	cause error
+}
+
+func (e *memberError) Error() string { return e.cause.Error() }
+func (e *memberError) Unwrap() error { return e.cause }
+
+// at puts an error inside the member key.
+func at(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var inner *memberError
+	if errors.As(err, &inner) {
+		return &memberError{key + "." + inner.path, inner.cause}
+	}
+	return &memberError{key, err}
+}
+
+// members are the members of an input struct by their spelling, lower-cased and without underscores: files write
+// deregister_critical_service_after, HTTP clients DeregisterCriticalServiceAfter. What is not here is unknown.
+type members map[string]int
+
+func membersOf(t reflect.Type, aliases map[string]string) members {
+	m := members{}
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() {
+			m[strings.ToLower(f.Name)] = i
+		}
+	}
+	for from, to := range aliases {
+		m[from] = m[to]
+	}
+	return m
+}
+
+// read decodes the JSON object raw into the struct v points to. Of a member given twice the last counts, as
+// everywhere in JSON. special, if not nil, may take a member over by its Go name.
+func (m members) read(raw []byte, v any, special func(name, key string, value json.RawMessage) (bool, error)) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	t, err := d.Token()
+	switch {
+	case err != nil:
+		return err
+	case t == nil:
+		return nil
+	case t != json.Delim('{'):
+		return errors.New("json: a definition must be an object")
+	}
+	s := reflect.ValueOf(v).Elem()
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key := t.(string) // what else a decoder can find there is an error
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		index, known := m[strings.ReplaceAll(strings.ToLower(key), "_", "")]
+		if !known {
+			return &memberError{key, unknownMember(key)}
+		}
+		if special != nil {
+			if took, err := special(s.Type().Field(index).Name, key, value); took || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := json.Unmarshal(value, s.Field(index).Addr().Interface()); err != nil {
+			return &memberError{key, err}
+		}
+	}
+	return nil
+}
+
+// firstValue returns the first JSON value of a body; what follows it is ignored (spec http/conventions.md §5).
+func firstValue(body []byte) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(body)).Decode(&raw)
+	if errors.Is(err, io.EOF) {
+		err = io.EOF
+	}
+	return raw, err
+}
+
+// readService decodes a service: a JSON object whose members may be spelled as in files or as over HTTP.
+func readService(raw json.RawMessage) (*serviceInput, error) {
+	in := &serviceInput{raw: raw}
+	var first, rest []*checkInput
+	err := serviceMembers.read(raw, in, func(name, key string, value json.RawMessage) (took bool, err error) {
+		switch name {
+		case "Check":
+			first, err = readChecks(key, value)
+		case "Checks":
+			rest, err = readChecks(key, value)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	for _, c := range append(first, rest...) {
+		if !c.empty() || !c.first {
+			in.Checks = append(in.Checks, c)
+		}
+	}
+	return in, err
+}
+
+// readChecks decodes what stands under check or checks: an object or a list of them, whichever is written, because in
+// HCL one block is an object and two are a list.
+func readChecks(key string, value json.RawMessage) ([]*checkInput, error) {
+	list := []json.RawMessage{value}
+	single := true
+	if value[0] == '[' {
+		single = false
+		if err := json.Unmarshal(value, &list); err != nil {
+			return nil, &memberError{key, err}
+		}
+	}
+	var out []*checkInput
+	for i, raw := range list {
+		place := key
+		if !single {
+			place = fmt.Sprintf("%s.%d", key, i)
+		}
+		if string(raw) == "null" {
+			continue
+		}
+		c, err := readCheck(raw)
+		if err != nil {
+			return nil, at(place, err)
+		}
+		c.place, c.first = place, single
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func readCheck(raw json.RawMessage) (*checkInput, error) {
+	in := &checkInput{raw: raw}
+	return in, checkMembers.read(raw, in, nil)
+}
