@@ -179,6 +179,11 @@ func TestFormatsNamesAll(t *testing.T) {
 				t.Errorf("docs/formats.md does not name the Command %s", name)
 			}
 		}
+		for _, table := range f.Tables {
+			if name := table.Name(); !strings.Contains(formats, "`"+name+"`") {
+				t.Errorf("docs/formats.md does not name the table %s", name)
+			}
+		}
 		for _, tr := range f.Triggers {
 			if !strings.Contains(architecture, "| "+tr.Name+" |") {
 				t.Errorf("ARCHITECTURE.md does not name the trigger %s", tr.Name)
