@@ -145,6 +145,23 @@ func TestMainJob(t *testing.T) {
 			return nil
 		}
 	}
+	t.Log("stations 1-3: the file's service is a local one, and its check runs")
+	await(t, "the local check to pass", func() error {
+		checks, err := p.client(t).Agent().Checks()
+		if err == nil && checks["service:web"].Status != "passing" {
+			err = fmt.Errorf("it is %v", checks["service:web"])
+		}
+		return err
+	})
+	t.Log("stations 4-8: anti-entropy brought it through the log into the catalog")
+	await(t, "web in the catalog", func() error {
+		list, _, err := p.client(t).Catalog().Service("web", "httpd", nil)
+		if err == nil && (len(list) != 1 || list[0].Node != "n1" || list[0].CreateIndex == 0) {
+			err = fmt.Errorf("it holds %v", list)
+		}
+		return err
+	})
+	t.Log("stations 9-10: who watches it learns of it, and DNS has it")
 	await(t, "web in DNS", found("127.0.0.1"))
 	if got := dig("httpd.web.service.consul", "SRV"); got != "1 1 "+port+" n1.node.dc1.consul." {
 		t.Errorf("SRV of the tag: %q", got)

@@ -217,9 +217,9 @@ func (a *Agent) Debug() map[string]any {
 
 // Counters returns what HTTP and DNS counted since the start.
 func (a *Agent) Counters() map[string]uint64 {
-	out := map[string]uint64{"http_connections_refused": a.refused.Load()}
+	out := map[string]uint64{"http.connections.refused": a.refused.Load()}
 	for name, n := range a.dns.Counters() {
-		out["dns_"+name] = n
+		out[name] = n
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 
 	"rostra/engine/build"
 	"rostra/engine/room"
+	"rostra/feature/catalog"
 	"rostra/kit/disk"
+	"rostra/kit/wire"
 )
 
 // newUUID returns 36 characters, all 128 bits random (spec http/conventions.md §13).
@@ -109,12 +112,10 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self.Address = lan
 	self.Tagged = map[string]string{"lan": lan, "wan": wan, "lan_" + family(lan): lan, "wan_" + family(wan): wan}
 	self.Meta = map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
-	for k, v := range s.NodeMeta {
-		if strings.HasPrefix(k, "consul-") {
-			return self, fmt.Errorf("node_meta: Key prefix 'consul-' is reserved for internal use: %s", k)
-		}
-		self.Meta[k] = v
+	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
+		return self, fmt.Errorf("node_meta: %w", err)
 	}
+	maps.Copy(self.Meta, s.NodeMeta)
 	return self, nil
 }
 

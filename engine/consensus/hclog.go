@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -19,7 +20,7 @@ func hcLogger(l *slog.Logger) hclog.Logger {
 type slogSink struct{ to *slog.Logger }
 
 // Accept implements hclog.SinkAdapter.
-func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any) {
+func (s slogSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	ctx, to := context.Background(), slog.LevelDebug
 	switch {
 	case level <= hclog.Debug:
@@ -30,6 +31,11 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 		to = slog.LevelWarn
 	}
 	if s.to.Enabled(ctx, to) {
-		s.to.Log(ctx, to, name+": "+msg, args...)
+		for i, a := range args {
+			if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+				args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+			}
+		}
+		s.to.Log(ctx, to, msg, args...)
 	}
 }
