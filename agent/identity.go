@@ -27,6 +27,7 @@ func newUUID() string {
 
 var (
 	uuidForm       = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	domainForm     = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.){1,16}$`)
 	datacenterForm = regexp.MustCompile(`^[a-z0-9_-]+$`)
 )
 
@@ -90,13 +91,16 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 // identity says who this agent is, from its settings.
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
-		Domain: domain, Server: true, Dev: dev, ServerPort: s.ServerPort}
+		Server: true, Dev: dev, ServerPort: s.ServerPort}
 	if self.Node == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return self, fmt.Errorf("cannot find the host's name: %w; set node_name", err)
 		}
 		self.Node = host
+	}
+	if self.Domain = strings.ToLower(strings.TrimSuffix(domain, ".")) + "."; !domainForm.MatchString(self.Domain) {
+		return self, fmt.Errorf("domain: %q is no DNS domain; write one like consul", domain)
 	}
 	if !datacenterForm.MatchString(self.Datacenter) {
 		return self, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter)

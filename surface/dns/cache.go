@@ -122,17 +122,17 @@ func (c *cache) add(key []byte, a ask, src *source) *entry {
 	s := c.shard(key)
 	s.mu.Lock()
 	have := s.entries[string(key)]
-	if have == nil || have.source.closed.Load() {
+	dead := have != nil && have.source.closed.Load()
+	if have == nil || dead {
 		s.entries[string(key)] = e
 	}
 	s.mu.Unlock()
 	switch {
-	case have == nil:
-	case have.source.closed.Load():
+	case dead:
 		c.release(have.source)
 		c.bytes.Add(-have.size.Swap(0))
 		return e
-	default:
+	case have != nil:
 		c.release(src)
 		return have
 	}

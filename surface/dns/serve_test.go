@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,7 @@ func TestHold(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 2 * pool {
 		group.Go(func() {
-			if r := asks(t, "udp", addr, fmt.Sprintf("many.service.consul."), mdns.TypeA, 0); r.Rcode != mdns.RcodeServerFailure {
+			if r := asks(t, "udp", addr, "many.service.consul.", mdns.TypeA, 0); r.Rcode != mdns.RcodeServerFailure {
 				t.Errorf("waiter %d: %s", i, lines(r))
 			}
 		})
@@ -181,6 +182,26 @@ func TestEvict(t *testing.T) {
 	if s.cache.bytes.Load() != 0 || d.open.Load() != 0 {
 		t.Errorf("%d bytes and %d watches left", s.cache.bytes.Load(), d.open.Load())
 	}
+}
+
+// TestOutlived: an answer that outlived its watch is made anew from a live one, not served for ever.
+func TestOutlived(t *testing.T) {
+	s, d := newServer(t, settings(), example()...)
+	w := s.worker(1)
+	ask := func() []byte {
+		return w.answer(t.Context(), packed1(t, "web.service.consul.", mdns.TypeA, 0), false, time.Now().Add(patience))
+	}
+	ask()
+	s.cache.closeIf(func(*source) bool { return true }) // a reload that an add overtook leaves the entry behind
+	d.do(t, instance(node("n9", "10.9.0.1"), "web", "web9", "", 80))
+	var r mdns.Msg
+	if err := r.Unpack(ask()[lead:]); err != nil || len(r.Answer) != 3 {
+		t.Errorf("%v: got\n%s\nwant 3 answers", err, lines(&r))
+	}
+	if out, ok := w.quick(packed1(t, "web.service.consul.", mdns.TypeA, 0), false); !ok || out == nil || s.cache.count.Load() != 1 {
+		t.Errorf("the new answer is not kept: %d are", s.cache.count.Load())
+	}
+	s.cache.clear()
 }
 
 // TestShuffle: each instance comes first about as often as any other, also when the answer is cut.
@@ -355,6 +376,27 @@ func TestWildcard(t *testing.T) {
 			if r := asks(t, "udp", "127.0.0.77:"+port, "web.service.consul.", mdns.TypeA, 0); len(r.Answer) != 2 {
 				t.Errorf("%s: %s", wild, lines(r))
 			}
+		}
+	}
+}
+
+// TestDig asks with the tool that users have.
+func TestDig(t *testing.T) {
+	dig, err := exec.LookPath("dig")
+	if err != nil {
+		t.Skip("dig is not here: install the package dnsutils (bind-utils)")
+	}
+	s, _ := newServer(t, settings(), example()...)
+	host, port, _ := net.SplitHostPort(serve(t, s, "127.0.0.1:0"))
+	for args, want := range map[string]string{
+		"+short PRIMARY.web.service.consul SRV":              "1 1 8080 srv1.node.dc1.consul.\n",
+		"+short +tcp _web._v2.service.consul SRV":            "1 5 8081 0a010203.addr.dc1.consul.\n",
+		"+short -x 10.1.2.3":                                 "web.service.dc1.consul.\n",
+		"+short +subnet=10.0.0.0/8 db-main.service.consul A": "db.example.com.\n",
+	} {
+		out, err := exec.CommandContext(t.Context(), dig, append([]string{"@" + host, "-p", port}, strings.Fields(args)...)...).CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("dig %s: %v\n%s\nwant\n%s", args, err, out, want)
 		}
 	}
 }
