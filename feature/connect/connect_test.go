@@ -13,20 +13,22 @@ import (
 	"time"
 
 	"rostra/engine/room"
+
+	"rostra/engine/server/servertest"
 )
 
 const cluster = "8bc19f26-0d3c-4f4e-9a51-6f3c2f6a7b10"
 
 // waitForRoot asks until the leader's loop has made the root.
-func (a *agent) waitForRoot(path string) (body, index, cache string) {
-	a.t.Helper()
+func waitForRoot(t *testing.T, a *servertest.Agent, path string) (body, index, cache string) {
+	t.Helper()
 	for end := time.Now().Add(5 * time.Second); ; {
-		status, h, body := a.do("GET", path, "")
+		status, h, body := a.Do("GET", path, "")
 		if status == 200 {
 			return body, h.Get("X-Consul-Index"), h.Get("X-Cache")
 		}
 		if time.Now().After(end) {
-			a.t.Fatalf("%d %s", status, body)
+			t.Fatalf("%d %s", status, body)
 		}
 		<-time.After(time.Millisecond)
 	}
@@ -34,7 +36,7 @@ func (a *agent) waitForRoot(path string) (body, index, cache string) {
 
 func TestRoots(t *testing.T) {
 	a := startAgent(t, &Settings{Enabled: true, ClusterID: strings.ToUpper(cluster)})
-	body, index, _ := a.waitForRoot("/v1/connect/ca/roots")
+	body, index, _ := waitForRoot(t, a, "/v1/connect/ca/roots")
 	shape := regexp.MustCompile(`^\{"ActiveRootID":"(?:[0-9a-f]{2}:){19}[0-9a-f]{2}","TrustDomain":"` + cluster + `\.consul","Roots":\[\{"ID":"[^"]+","Name":"[^"]+",` +
 		`"SerialNumber":\d+,"SigningKeyID":"(?:[0-9a-f]{2}:)+[0-9a-f]{2}","ExternalTrustDomain":"` + cluster + `","NotBefore":"[^"]+Z","NotAfter":"[^"]+Z",` +
 		`"RootCert":"-----BEGIN CERTIFICATE-----\\n[^"]+\\n-----END CERTIFICATE-----\\n","IntermediateCerts":null,"Active":true,"PrivateKeyType":"ec",` +
@@ -73,20 +75,20 @@ func TestRoots(t *testing.T) {
 	case !cert.NotBefore.Equal(root.NotBefore) || !cert.NotAfter.Equal(root.NotAfter) || root.NotAfter.Sub(root.NotBefore) != 87600*time.Hour:
 		t.Errorf("valid from %v to %v", root.NotBefore, root.NotAfter)
 	}
-	_, first, miss := a.waitForRoot("/v1/agent/connect/ca/roots")
-	same, second, hit := a.waitForRoot("/v1/agent/connect/ca/roots")
+	_, first, miss := waitForRoot(t, a, "/v1/agent/connect/ca/roots")
+	same, second, hit := waitForRoot(t, a, "/v1/agent/connect/ca/roots")
 	if same != body || first != index || second != index || miss != "MISS" || hit != "HIT" {
 		t.Errorf("the agent's answer: %s, index %s %s, cache %s then %s", same, first, second, miss, hit)
 	}
-	status, h, text := a.do("GET", "/v1/connect/ca/roots?pem=true", "")
+	status, h, text := a.Do("GET", "/v1/connect/ca/roots?pem=true", "")
 	if status != 200 || text != root.RootCert || h.Get("Content-Type") != "application/pem-certificate-chain" {
 		t.Errorf("pem: %d %s %s", status, h.Get("Content-Type"), text)
 	}
-	if status, _, text = a.do("GET", "/v1/connect/ca/roots?pem=x", ""); status != 400 || text != "The 'pem' query parameter must be a boolean value" {
+	if status, _, text = a.Do("GET", "/v1/connect/ca/roots?pem=x", ""); status != 400 || text != "The 'pem' query parameter must be a boolean value" {
 		t.Errorf("pem=x: %d %s", status, text)
 	}
 	began := time.Now()
-	if status, _, text = a.do("GET", "/v1/connect/ca/roots?wait=50ms&index="+index, ""); status != 200 || text != body || time.Since(began) < 50*time.Millisecond {
+	if status, _, text = a.Do("GET", "/v1/connect/ca/roots?wait=50ms&index="+index, ""); status != 200 || text != body || time.Since(began) < 50*time.Millisecond {
 		t.Errorf("blocking: %d after %v", status, time.Since(began))
 	}
 	// a second root, of another leader, does not replace the first
@@ -94,10 +96,10 @@ func TestRoots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done, _, err := a.door.Apply(t.Context(), &SetRoot{Root: other}, room.Options{}); err != nil || done != false {
+	if done, _, err := a.Door.Apply(t.Context(), &SetRoot{Root: other}, room.Options{}); err != nil || done != false {
 		t.Errorf("a second root: %v, %v", done, err)
 	}
-	if again, _, _ := a.waitForRoot("/v1/connect/ca/roots"); again != body {
+	if again, _, _ := waitForRoot(t, a, "/v1/connect/ca/roots"); again != body {
 		t.Error("the root was replaced")
 	}
 	if _, err := tls.X509KeyPair([]byte(other.Cert), other.Key); err != nil {
@@ -108,7 +110,7 @@ func TestRoots(t *testing.T) {
 func TestDisabled(t *testing.T) {
 	a := startAgent(t, &Settings{})
 	for _, path := range []string{"/v1/connect/ca/roots", "/v1/agent/connect/ca/roots"} {
-		if status, _, body := a.do("GET", path, ""); status != 500 || body != "Connect must be enabled in order to use this endpoint" {
+		if status, _, body := a.Do("GET", path, ""); status != 500 || body != "Connect must be enabled in order to use this endpoint" {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}

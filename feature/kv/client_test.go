@@ -16,10 +16,10 @@ import (
 func TestClientLock(t *testing.T) {
 	a := startAgent(t)
 	c := &catalog.Register{Row: &catalog.Node{Node: "n1"}, Checks: []*catalog.Check{{CheckID: "serfHealth", Status: "passing"}}}
-	if _, _, err := a.door.Apply(t.Context(), c, room.Options{}); err != nil {
+	if _, _, err := a.Door.Apply(t.Context(), c, room.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	client, err := api.NewClient(&api.Config{Address: a.url, Transport: a.http})
+	client, err := api.NewClient(&api.Config{Address: a.URL, Transport: a.HTTP})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestClientLock(t *testing.T) {
 		}
 		// Hold it until all others wait and the client watches this key: who finds it free again just after it was
 		// refused takes that for a lock-delay, and rests for 5 s.
-		for waiting := uint64(contenders - turns.Load()); a.door.Counters()["blocking_queries"] < waiting; {
+		for waiting := uint64(contenders - turns.Load()); a.Door.Counters()["blocking_queries"] < waiting; {
 			select {
 			case <-lost:
 				return errors.New("the lock was lost")

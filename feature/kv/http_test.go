@@ -27,7 +27,7 @@ func TestHTTP(t *testing.T) {
 	a := startAgent(t)
 	const s = "9f0f3c12-5a0b-77de-1c3f-0a4be9d2c511"
 	for _, c := range []room.Command{&catalog.Register{Row: &catalog.Node{Node: "n1"}}, &session.Create{Session: session.Session{ID: s, Node: "n1", Behavior: session.Release}}} {
-		if _, _, err := a.door.Apply(t.Context(), c, room.Options{}); err != nil {
+		if _, _, err := a.Door.Apply(t.Context(), c, room.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestHTTP(t *testing.T) {
 		{"POST", "/v1/kv/k", "", 405, "method POST not allowed"},
 	}
 	for _, tt := range tests {
-		status, h, body := a.do(tt.method, tt.path, tt.body)
+		status, h, body := a.Do(tt.method, tt.path, tt.body)
 		body = indexes.ReplaceAllString(body, `"${1}Index":<n>`)
 		if status != tt.status || body != tt.want {
 			t.Errorf("%s %s: %d %s\nwant %d %s", tt.method, tt.path, status, body, tt.status, tt.want)
@@ -117,8 +117,8 @@ func TestHTTP(t *testing.T) {
 
 func TestHTTPHeaders(t *testing.T) {
 	a := startAgent(t)
-	a.do("PUT", "/v1/kv/k", "<b>")
-	_, h, _ := a.do("GET", "/v1/kv/k?raw", "")
+	a.Do("PUT", "/v1/kv/k", "<b>")
+	_, h, _ := a.Do("GET", "/v1/kv/k?raw", "")
 	for name, want := range map[string]string{"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff",
 		"Content-Security-Policy": "sandbox", "Content-Length": "3", "X-Consul-Knownleader": "true", "X-Consul-Lastcontact": "0",
 		"X-Consul-Effective-Consistency": ""} {
@@ -127,11 +127,11 @@ func TestHTTPHeaders(t *testing.T) {
 		}
 	}
 	// chunked bodies have the same limit
-	status, _, body := a.send("PUT", "/v1/kv/big", io.MultiReader(strings.NewReader(strings.Repeat("x", 1001))))
+	status, _, body := a.Send("PUT", "/v1/kv/big", io.MultiReader(strings.NewReader(strings.Repeat("x", 1001))))
 	if want := "Request body " + tooLong; status != 413 || body != want {
 		t.Errorf("a chunked body that is too long: %d %s\nwant 413 %s", status, body, want)
 	}
-	if status, _, body = a.send("PUT", "/v1/kv/big", io.MultiReader(strings.NewReader("small"))); status != 200 || body != "true" {
+	if status, _, body = a.Send("PUT", "/v1/kv/big", io.MultiReader(strings.NewReader("small"))); status != 200 || body != "true" {
 		t.Errorf("a chunked body: %d %s", status, body)
 	}
 }
@@ -139,8 +139,8 @@ func TestHTTPHeaders(t *testing.T) {
 // TestBlocking: a reader that waits gets the next change, and nothing but it.
 func TestBlocking(t *testing.T) {
 	a := startAgent(t)
-	a.do("PUT", "/v1/kv/a/1", "1")
-	a.do("PUT", "/v1/kv/other", "1")
+	a.Do("PUT", "/v1/kv/a/1", "1")
+	a.Do("PUT", "/v1/kv/other", "1")
 	tests := []struct {
 		path   string // to wait on
 		method string
@@ -158,7 +158,7 @@ func TestBlocking(t *testing.T) {
 		{"/v1/kv/?recurse", "DELETE", "/v1/kv/?recurse", 404, ``},
 	}
 	for i, tt := range tests {
-		_, h, _ := a.do("GET", tt.path, "")
+		_, h, _ := a.Do("GET", tt.path, "")
 		join := "?"
 		if strings.Contains(tt.path, "?") {
 			join = "&"
@@ -170,10 +170,10 @@ func TestBlocking(t *testing.T) {
 		}
 		got := make(chan reply)
 		go func() {
-			status, h, body := a.do("GET", tt.path+join+"wait=30s&index="+h.Get("X-Consul-Index"), "")
+			status, h, body := a.Do("GET", tt.path+join+"wait=30s&index="+h.Get("X-Consul-Index"), "")
 			got <- reply{status, h.Get("X-Consul-Index"), body}
 		}()
-		for a.door.Counters()["blocking_queries"] == 0 {
+		for a.Door.Counters()["blocking_queries"] == 0 {
 			select {
 			case r := <-got:
 				t.Fatalf("%s: answered %+v without waiting for more than %s", tt.path, r, h.Get("X-Consul-Index"))
@@ -181,9 +181,9 @@ func TestBlocking(t *testing.T) {
 			}
 		}
 		if tt.path != "/v1/kv/?keys" && tt.path != "/v1/kv/?recurse" {
-			a.do("PUT", "/v1/kv/other", fmt.Sprint(i)) // concerns nobody who waits
+			a.Do("PUT", "/v1/kv/other", fmt.Sprint(i)) // concerns nobody who waits
 		}
-		a.do(tt.method, tt.write, "changed")
+		a.Do(tt.method, tt.write, "changed")
 		r := <-got
 		if r.status != tt.status || !strings.Contains(r.body, tt.want) || r.index <= h.Get("X-Consul-Index") && len(r.index) <= len(h.Get("X-Consul-Index")) {
 			t.Errorf("%s, then %s %s: %+v; want %d with %s and an index above %s", tt.path, tt.method, tt.write, r, tt.status, tt.want, h.Get("X-Consul-Index"))
@@ -194,10 +194,10 @@ func TestBlocking(t *testing.T) {
 // BenchmarkGet is the handler of one key without the network.
 func BenchmarkGet(b *testing.B) {
 	a := startAgent(b)
-	if status, _, body := a.do("PUT", "/v1/kv/cfg/db/host", "db1.example.net:5432"); status != 200 {
+	if status, _, body := a.Do("PUT", "/v1/kv/cfg/db/host", "db1.example.net:5432"); status != 200 {
 		b.Fatal(body)
 	}
-	web, err := httpd.New(httpd.Options{}, web{door: a.door, maxValue: 1000}.routes())
+	web, err := httpd.New(httpd.Options{}, web{door: a.Door, maxValue: 1000}.routes())
 	if err != nil {
 		b.Fatal(err)
 	}

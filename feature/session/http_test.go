@@ -9,6 +9,8 @@ import (
 
 	"rostra/engine/room"
 	"rostra/feature/catalog"
+
+	"rostra/engine/server/servertest"
 )
 
 var (
@@ -17,12 +19,12 @@ var (
 )
 
 // start registers what sessions are bound to.
-func start(t *testing.T) *agent {
+func start(t *testing.T) *servertest.Agent {
 	a := startAgent(t)
 	for _, node := range []string{"n1", "n2"} {
 		c := &catalog.Register{Row: &catalog.Node{Node: node}, Checks: []*catalog.Check{{CheckID: "serfHealth", Status: "passing"},
 			{CheckID: "c", Status: "passing"}, {CheckID: "bad", Status: "critical"}}}
-		if _, _, err := a.door.Apply(t.Context(), c, room.Options{}); err != nil {
+		if _, _, err := a.Door.Apply(t.Context(), c, room.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,13 +77,13 @@ func TestCreateHTTP(t *testing.T) {
 	}
 	a := start(t)
 	for _, tt := range tests {
-		status, _, body := a.do("PUT", "/v1/session/create", tt.body)
+		status, _, body := a.Do("PUT", "/v1/session/create", tt.body)
 		if status == 200 {
 			id := uuid.FindString(body)
 			if want := `{"ID":"` + id + `"}`; body != want || id == "" {
 				t.Errorf("%s: answered %s", tt.body, body)
 			}
-			_, _, body = a.do("GET", "/v1/session/info/"+strings.ToUpper(id), "")
+			_, _, body = a.Do("GET", "/v1/session/info/"+strings.ToUpper(id), "")
 			body = strings.Replace(indexes.ReplaceAllString(body, `"${1}Index":<n>`), id, "<id>", 1)
 		}
 		if status != tt.status || body != tt.want {
@@ -92,8 +94,8 @@ func TestCreateHTTP(t *testing.T) {
 
 func TestHTTP(t *testing.T) {
 	a := start(t)
-	_, _, first := a.do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
-	_, _, second := a.do("PUT", "/v1/session/create", `{"Node":"n2"}`)
+	_, _, first := a.Do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
+	_, _, second := a.Do("PUT", "/v1/session/create", `{"Node":"n2"}`)
 	first, second = uuid.FindString(first), uuid.FindString(second)
 	names := map[string]string{first: "<1>", second: "<2>"}
 	tests := []struct {
@@ -123,7 +125,7 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/v1/session/create", 405, "method GET not allowed", false},
 	}
 	for _, tt := range tests {
-		status, h, body := a.do(tt.method, tt.path, "")
+		status, h, body := a.Do(tt.method, tt.path, "")
 		if found := uuid.FindAllString(body, -1); len(found) > 0 && !strings.Contains(tt.path, "none") {
 			body = ""
 			if len(found) == 2 && found[0] > found[1] {
@@ -146,22 +148,22 @@ func TestHTTP(t *testing.T) {
 // TestBlocking: who waits for sessions hears of a destroy, and not of a renewal.
 func TestBlocking(t *testing.T) {
 	a := start(t)
-	_, _, id := a.do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
+	_, _, id := a.Do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
 	id = uuid.FindString(id)
 	for _, path := range []string{"/v1/session/list", "/v1/session/info/", "/v1/session/node/n1"} {
 		if strings.HasSuffix(path, "info/") {
 			path += id
 		}
-		_, h, _ := a.do("GET", path, "")
+		_, h, _ := a.Do("GET", path, "")
 		got := make(chan string)
 		go func() {
-			_, _, body := a.do("GET", path+"?wait=30s&index="+h.Get("X-Consul-Index"), "")
+			_, _, body := a.Do("GET", path+"?wait=30s&index="+h.Get("X-Consul-Index"), "")
 			got <- body
 		}()
-		for a.door.Counters()["blocking_queries"] == 0 {
+		for a.Door.Counters()["blocking_queries"] == 0 {
 			<-time.After(time.Millisecond)
 		}
-		if status, _, body := a.do("PUT", "/v1/session/renew/"+id, ""); status != 200 {
+		if status, _, body := a.Do("PUT", "/v1/session/renew/"+id, ""); status != 200 {
 			t.Fatal(body)
 		}
 		select {
@@ -169,11 +171,11 @@ func TestBlocking(t *testing.T) {
 			t.Errorf("%s: a renewal woke it: %s", path, body)
 		case <-time.After(20 * time.Millisecond):
 		}
-		a.do("PUT", "/v1/session/destroy/"+id, "")
+		a.Do("PUT", "/v1/session/destroy/"+id, "")
 		if body := <-got; body != "[]" {
 			t.Errorf("%s: after the destroy: %s", path, body)
 		}
-		_, _, id = a.do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
+		_, _, id = a.Do("PUT", "/v1/session/create", `{"TTL":"10s"}`)
 		id = uuid.FindString(id)
 	}
 }

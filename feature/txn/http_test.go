@@ -11,6 +11,8 @@ import (
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/feature/session"
+
+	"rostra/engine/server/servertest"
 )
 
 const (
@@ -21,16 +23,16 @@ const (
 
 var indexes = regexp.MustCompile(`"(Create|Modify)Index":[1-9]\d*`)
 
-func start(t *testing.T) *agent {
+func start(t *testing.T) *servertest.Agent {
 	a := startAgent(t)
 	for _, c := range []room.Command{&catalog.Register{Row: &catalog.Node{Node: "n1"}},
 		&session.Create{Session: session.Session{ID: lockID, Node: "n1", Behavior: session.Release, LockDelay: 15_000_000_000}}} {
-		if _, _, err := a.door.Apply(t.Context(), c, room.Options{}); err != nil {
+		if _, _, err := a.Door.Apply(t.Context(), c, room.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.do("PUT", "/v1/kv/a?flags=7", "1")
-	a.do("PUT", "/v1/kv/b/1", "<>")
+	a.Do("PUT", "/v1/kv/a?flags=7", "1")
+	a.Do("PUT", "/v1/kv/b/1", "<>")
 	return a
 }
 
@@ -89,7 +91,7 @@ func TestHTTP(t *testing.T) {
 	}
 	a := start(t)
 	for _, tt := range tests {
-		status, h, body := a.do("PUT", "/v1/txn", tt.body)
+		status, h, body := a.Do("PUT", "/v1/txn", tt.body)
 		body = indexes.ReplaceAllString(body, `"${1}Index":<n>`)
 		body = regexp.MustCompile(`modify index \d+`).ReplaceAllString(body, "modify index <n>")
 		if status != tt.status || body != tt.want {
@@ -110,7 +112,7 @@ func TestHTTP(t *testing.T) {
 			}
 		}
 	}
-	if status, _, body := a.send("PUT", "/v1/txn", io.MultiReader(strings.NewReader(strings.Repeat(" ", 5001)))); status != 413 ||
+	if status, _, body := a.Send("PUT", "/v1/txn", io.MultiReader(strings.NewReader(strings.Repeat(" ", 5001)))); status != 413 ||
 		body != "Request body too large, max size: 5000 bytes. See https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len." {
 		t.Errorf("a chunked body that is too long: %d %s", status, body)
 	}
@@ -119,15 +121,15 @@ func TestHTTP(t *testing.T) {
 // TestOneIndex: all writes of a transaction share one index, and its refusal moves none.
 func TestOneIndex(t *testing.T) {
 	a := start(t)
-	before := a.door.Counters()["index"]
-	if status, _, body := a.do("PUT", "/v1/txn", `[`+kvOp(`"Verb":"set","Key":"x"`)+`,`+kvOp(`"Verb":"cas","Key":"y"`)+`]`); status != 200 ||
+	before := a.Door.Counters()["index"]
+	if status, _, body := a.Do("PUT", "/v1/txn", `[`+kvOp(`"Verb":"set","Key":"x"`)+`,`+kvOp(`"Verb":"cas","Key":"y"`)+`]`); status != 200 ||
 		strings.Count(body, fmt.Sprintf(`"CreateIndex":%d,"ModifyIndex":%d`, before+1, before+1)) != 2 {
 		t.Errorf("%d %s, want index %d twice", status, body, before+1)
 	}
-	if status, _, body := a.do("PUT", "/v1/txn", `[`+kvOp(`"Verb":"set","Key":"x","Flags":1`)+`,`+kvOp(`"Verb":"cas","Key":"y"`)+`]`); status != 409 {
+	if status, _, body := a.Do("PUT", "/v1/txn", `[`+kvOp(`"Verb":"set","Key":"x","Flags":1`)+`,`+kvOp(`"Verb":"cas","Key":"y"`)+`]`); status != 409 {
 		t.Errorf("%d %s", status, body)
 	}
-	if got := a.door.Counters()["index"]; got != before+1 {
+	if got := a.Door.Counters()["index"]; got != before+1 {
 		t.Errorf("index %d, want %d", got, before+1)
 	}
 }
@@ -135,10 +137,10 @@ func TestOneIndex(t *testing.T) {
 func TestLockDelay(t *testing.T) {
 	a := start(t)
 	lock := `[` + kvOp(`"Verb":"set","Key":"other"`) + `,` + kvOp(`"Verb":"lock","Key":"l","Session":%q`, lockID) + `]`
-	a.do("PUT", "/v1/kv/l?acquire="+lockID, "")
-	a.do("PUT", "/v1/session/destroy/"+lockID, "")
-	_, _, _ = a.do("PUT", "/v1/session/create", "")
-	status, _, body := a.do("PUT", "/v1/txn", lock)
+	a.Do("PUT", "/v1/kv/l?acquire="+lockID, "")
+	a.Do("PUT", "/v1/session/destroy/"+lockID, "")
+	_, _, _ = a.Do("PUT", "/v1/session/create", "")
+	status, _, body := a.Do("PUT", "/v1/txn", lock)
 	if want := failed("}", "1", `failed to lock key "l" due to lock delay`); status != 409 || body != want {
 		t.Errorf("%d %s\nwant 409 %s", status, body, want)
 	}
