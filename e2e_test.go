@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -82,20 +81,6 @@ func await(t *testing.T, what string, f func() error) {
 	if err != nil {
 		t.Fatalf("waited for %s in vain: %v", what, err)
 	}
-}
-
-func (p *process) get(t *testing.T, path string) (int, http.Header, string) {
-	t.Helper()
-	resp, err := http.Get("http://" + p.HTTP + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(b)
 }
 
 // needs skips a test where a program of a Debian package is missing; in CI that is a failure.

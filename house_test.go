@@ -183,3 +183,24 @@ func (t *tree) at(n ast.Node) string {
 func spared(exceptions map[string]string, place string) bool {
 	return exceptions[place] != ""
 }
+
+// TestExceptionsAreNeeded finds exceptions whose reason is gone.
+func TestExceptionsAreNeeded(t *testing.T) {
+	house := readHouse(t)
+	count := func() (n int) {
+		for _, l := range slices.Concat(sizeLaws, wordLaws) {
+			n += len(l.check(house))
+		}
+		return n
+	}
+	with := count()
+	for _, list := range []map[string]string{tooLarge, sleepers, waits} {
+		for place, reason := range list {
+			delete(list, place)
+			if count() == with {
+				t.Errorf("the exception for %s is needed no more", place)
+			}
+			list[place] = reason
+		}
+	}
+}

@@ -217,6 +217,6 @@ func privateAddress(advertised bool) (string, error) {
 	case 0:
 		return "", errors.New("no private IPv4 address found; set advertise_addr")
 	default:
-		return "", fmt.Errorf("Multiple private IPv4 addresses found (%s); set advertise_addr or bind_addr to one of them", strings.Join(all, ", "))
+		return "", fmt.Errorf("multiple private IPv4 addresses found (%s); set advertise_addr or bind_addr to one of them", strings.Join(all, ", "))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"rostra/engine/build"
 	"rostra/engine/room"
@@ -52,12 +53,21 @@ func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 	} else if err := errors.Join(f.Close(), fs.Remove(probe)); err != nil {
 		return nil, fmt.Errorf("data_dir: cannot write in %s: %w", dir, err)
 	}
-	unlock, err = disk.Lock(dir)
+	// The agent before may just have been killed: its lock goes a moment after it.
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 40) {
+		unlock, err = disk.Lock(dir)
+		if !errors.Is(err, disk.ErrLocked) || time.Now().After(end) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
 	return unlock, nil
 }
+
+// lockPatience is how long a starting agent waits for another to let go of the data directory.
+const lockPatience = 2 * time.Second
 
 // nodeID returns the node's ID: the configured one, the one kept in the data directory, or a new one, which is kept.
 func nodeID(fs disk.FS, s *Settings) (string, error) {

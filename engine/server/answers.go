@@ -61,6 +61,7 @@ type cell struct {
 	last   time.Time // when somebody last did
 	parked atomic.Int64
 	queued atomic.Bool
+	big    atomic.Bool // it was a crowd that was woken last; many of it may be on their way back
 
 	now  atomic.Pointer[answer]
 	mu   sync.Mutex    // guards an evaluation and the fields below
@@ -184,7 +185,7 @@ func (a *answers) serve(c *cell) {
 
 // turn returns how long it is until the cell's crowd may be served again; 0 if it may now, or is no crowd.
 func (c *cell) turn() time.Duration {
-	if c.parked.Load() <= crowd {
+	if !c.crowded() {
 		return 0
 	}
 	c.mu.Lock()
@@ -192,12 +193,14 @@ func (c *cell) turn() time.Duration {
 	return max(0, crowdPace-time.Since(c.ran))
 }
 
+func (c *cell) crowded() bool { return c.big.Load() || c.parked.Load() > crowd }
+
 // announce wakes the parked readers if a different answer is there, a crowd not sooner than its turn. c.mu is held.
 func (c *cell) announce(a *answers) {
 	if !c.owed {
 		return
 	}
-	if c.parked.Load() > crowd {
+	if c.crowded() {
 		if wait := crowdPace - time.Since(c.ran); wait > 0 {
 			if c.queued.CompareAndSwap(false, true) {
 				time.AfterFunc(wait, func() { a.queue.push(c) })
@@ -206,6 +209,7 @@ func (c *cell) announce(a *answers) {
 		}
 	}
 	c.owed, c.ran = false, time.Now()
+	c.big.Store(c.parked.Load() > crowd)
 	close(c.next)
 	c.next = make(chan struct{})
 }
@@ -250,7 +254,7 @@ func (c *cell) fresh(s *Server) *answer {
 	c.now.Store(a)
 	c.owed = c.owed || old != nil && a.different(old)
 	c.announce(&s.answers)
-	if c.parked.Load() > crowd && time.Since(c.ran) >= crowdPace {
+	if c.crowded() && time.Since(c.ran) >= crowdPace {
 		c.ran = time.Now()
 	}
 	return a

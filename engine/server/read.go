@@ -119,7 +119,7 @@ func (s *Server) confirmed(ctx context.Context, c *cell, a *answer, o room.Optio
 // await lets a member of a crowd wait for the crowd's turn before it asks for an evaluation: those who come back at once
 // after each change must not each cause one.
 func (c *cell) await(ctx context.Context, ended <-chan struct{}) error {
-	if c.parked.Load() <= crowd || c.current() != nil {
+	if !c.crowded() || c.current() != nil {
 		return nil
 	}
 	wait := c.turn()

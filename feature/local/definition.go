@@ -69,12 +69,9 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 	if err := catalog.CheckMeta(in.Meta, false); err != nil {
 		return nil, fault.New(fault.Invalid, "Invalid Service Meta: %s", err)
 	}
-	s := &catalog.Service{Node: node, Kind: in.Kind, ID: in.ID, Service: in.Name, Tags: in.Tags, Address: in.Address,
+	s := &catalog.Service{Node: node, Kind: in.Kind, ID: in.id(), Service: in.Name, Tags: in.Tags, Address: in.Address,
 		Meta: in.Meta, Port: in.Port, SocketPath: in.SocketPath, Weights: catalog.Weights{Passing: 1, Warning: 1},
 		EnableTagOverride: in.EnableTagOverride}
-	if s.ID == "" {
-		s.ID = s.Service
-	}
 	if s.Tags == nil {
 		s.Tags = []string{}
 	}
@@ -125,6 +122,14 @@ func (in *serviceInput) tagged() (map[string]catalog.AddressView, error) {
 		m[name] = a
 	}
 	return m, nil
+}
+
+// id is the service's ID: its name, if none is given.
+func (in *serviceInput) id() string {
+	if in.ID != "" {
+		return in.ID
+	}
+	return in.Name
 }
 
 // mesh reports whether the definition asks for a part in the service mesh, which this version does not have.

@@ -38,8 +38,8 @@ type files struct {
 type savedService struct {
 	Service json.RawMessage // as it was registered
 	Token   string
-	Without []string     `json:",omitempty"` // IDs of checks of Service that went since
-	Also    []savedPart  `json:",omitempty"` // checks of an earlier registration that stayed
+	Without []string    `json:",omitempty"` // IDs of checks of Service that went since
+	Also    []savedPart `json:",omitempty"` // checks of an earlier registration that stayed
 }
 
 // savedPart is a check that came with an earlier registration of its service.

@@ -2,15 +2,16 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
+	"time"
 
 	"rostra/engine/check"
 	"rostra/feature/catalog"
 	"rostra/kit/fault"
+	"rostra/kit/filter"
 	"rostra/kit/httpd"
 )
 
@@ -34,118 +35,91 @@ func (a handlers) routes() []httpd.Route {
 		put("check/update/", a.updateCheck),
 		{Method: "GET", Path: "/v1/agent/services", Serve: a.services, SingleTenant: true, Filter: AgentView{}},
 		{Method: "GET", Path: "/v1/agent/service/", Serve: a.service, SingleTenant: true},
-		{Method: "GET", Path: "/v1/agent/checks", Serve: a.checks, SingleTenant: true, Filter: catalog.CheckView{}},
+		{Method: "GET", Path: "/v1/agent/checks", Serve: a.checks, SingleTenant: true},
 	}
 }
 
 // bodyLimit bounds a registration; Consul has no limit here, and no honest one comes near.
 const bodyLimit = 1 << 20
 
-func body(r *httpd.Request) ([]byte, error) {
-	return r.Body(bodyLimit, func(int64) string {
+// body returns the definition a request brings.
+func body(r *httpd.Request) (json.RawMessage, error) {
+	b, err := r.Body(bodyLimit, func(int64) string {
 		return "Request body too large, max size: " + strconv.Itoa(bodyLimit) + " bytes"
 	})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := firstValue(b)
+	if err != nil {
+		return nil, undecodable(err)
+	}
+	return raw, nil
 }
 
-func undecodable(err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.EOF
-	}
-	return fault.New(fault.Invalid, "Request decode failed: %s", err)
-}
+func undecodable(err error) error { return fault.New(fault.Invalid, "Request decode failed: %s", err) }
 
 func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
-	b, err := body(r)
+	raw, err := body(r)
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	in, err := readService(b)
+	in, err := readService(raw)
 	if err != nil {
 		return httpd.Reply{}, undecodable(err)
 	}
-	in.Token = ""
+	in.Token = r.Params.Token // the definition's own is ignored
+	for _, c := range in.Checks {
+		c.Token = r.Params.Token
+	}
 	reg, err := a.k.prepare(in, fromHTTP, "")
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	if v := r.Query("replace-existing-checks"); r.Has("replace-existing-checks") && (v == "" || v == "true") {
-		reg.replace = true
-	}
-	reg.service.token = r.Params.Token
-	for _, c := range reg.checks {
-		c.token = r.Params.Token
-	}
-	if err := a.k.files.saveService(reg.service); err != nil {
+	v := r.Query("replace-existing-checks")
+	reg.replace = r.Has("replace-existing-checks") && (v == "" || v == "true")
+	if err := a.k.register(reg); err != nil {
 		return httpd.Reply{}, err
 	}
-	for _, id := range a.k.putService(reg) {
-		if err := a.k.files.remove(checksDir, id); err != nil {
-			return httpd.Reply{}, err
-		}
-	}
-	a.send(r.Context(), item{id: reg.service.row.ID})
+	a.k.sendNow(r.Context(), item{id: reg.service.row.ID})
 	return httpd.Reply{}, nil
 }
 
-// send writes the change to the catalog before the client is answered. If that fails the log says so, and anti-entropy
-// repeats it: the registration itself has happened.
-func (a handlers) send(ctx context.Context, i item) { _ = a.k.push(ctx, i) }
-
 func (a handlers) deregisterService(r *httpd.Request) (httpd.Reply, error) {
-	return httpd.Reply{}, a.k.deregister(r.Context(), r.Arg)
-}
-
-// deregister removes a service, its checks and their files, and writes that to the catalog.
-func (k *keeper) deregister(ctx context.Context, id string) error {
-	checks, err := k.removeService(id)
-	if err != nil {
-		return err
+	if err := a.k.deregister(r.Arg, nil); err != nil {
+		return httpd.Reply{}, err
 	}
-	if err := k.files.remove(servicesDir, id); err != nil {
-		return err
-	}
-	for _, c := range checks {
-		if err := k.files.remove(checksDir, c); err != nil {
-			return err
-		}
-	}
-	handlers{k}.send(ctx, item{id: id})
-	return nil
+	a.k.sendNow(r.Context(), item{id: r.Arg})
+	return httpd.Reply{}, nil
 }
 
 func (a handlers) registerCheck(r *httpd.Request) (httpd.Reply, error) {
-	b, err := body(r)
+	raw, err := body(r)
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	in, err := readCheck(b)
+	in, err := readCheck(raw)
 	if err != nil {
 		return httpd.Reply{}, undecodable(err)
 	}
-	in.Token = ""
+	in.Token = r.Params.Token
 	c, err := a.k.prepareSingle(in, fromHTTP, "")
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	c.token = r.Params.Token
-	if err := a.k.putCheck(c); err != nil {
+	id := c.row.CheckID
+	if err := a.k.registerCheck(c); err != nil {
 		return httpd.Reply{}, err
 	}
-	if err := a.k.files.saveCheck(c); err != nil {
-		return httpd.Reply{}, err
-	}
-	a.send(r.Context(), item{true, c.row.CheckID})
+	a.k.sendNow(r.Context(), item{true, id})
 	return httpd.Reply{}, nil
 }
 
 func (a handlers) deregisterCheck(r *httpd.Request) (httpd.Reply, error) {
-	if err := a.k.removeCheck(r.Arg); err != nil {
+	if err := a.k.deregisterCheck(r.Arg, nil); err != nil {
 		return httpd.Reply{}, err
 	}
-	if err := a.k.files.remove(checksDir, r.Arg); err != nil {
-		return httpd.Reply{}, err
-	}
-	a.send(r.Context(), item{true, r.Arg})
+	a.k.sendNow(r.Context(), item{true, r.Arg})
 	return httpd.Reply{}, nil
 }
 
@@ -167,25 +141,52 @@ func (a handlers) updateCheck(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, fault.New(fault.Invalid, "Invalid check status: '%s'", in.Status)
 }
 
+// update sets a TTL check and returns when the catalog has a new status. An update that meets a registration of the same
+// check counts for the new one.
 func (a handlers) update(r *httpd.Request, status check.Status, output string) error {
-	a.k.mu.Lock()
-	c := a.k.checks[r.Arg]
-	var runner *check.Runner
-	if c != nil {
-		runner = c.runner
+	for {
+		a.k.mu.Lock()
+		c := a.k.checks[r.Arg]
+		var runner *check.Runner
+		timed := false
+		if c != nil {
+			runner, timed = c.runner, c.row.Type == string(check.TTL)
+		}
+		a.k.mu.Unlock()
+		if c == nil {
+			return unknownCheck(r.Arg)
+		}
+		if !timed {
+			return fault.New(fault.Refused, "CheckID %q does not have associated TTL", r.Arg)
+		}
+		if runner != nil && runner.Update(status, output) == nil {
+			a.k.renew(c)
+			break
+		}
+		if !a.k.replaced(c) {
+			return fault.New(fault.Internal, "the agent is stopping")
+		}
 	}
-	a.k.mu.Unlock()
-	if c == nil {
-		return unknownCheck(r.Arg)
-	}
-	if c.input == nil || c.input.TTL == 0 || runner == nil {
-		return fault.New(fault.Refused, "CheckID %q does not have associated TTL", r.Arg)
-	}
-	if err := runner.Update(status, output); err != nil {
-		return err
-	}
-	a.send(r.Context(), item{true, r.Arg})
+	a.k.sendNow(r.Context(), item{true, r.Arg})
 	return nil
+}
+
+// renew notes that a TTL check was updated.
+func (k *keeper) renew(c *checked) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.expires = time.Now().Add(c.ttl())
+	k.files.noteTTL(c.row.CheckID)
+}
+
+// replaced reports whether another check has taken c's place, or none; it waits for a registration under way.
+func (k *keeper) replaced(c *checked) bool {
+	id := c.row.CheckID
+	defer k.claim("", id)()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.checks[id]
+	return now != c || now.runner != nil && k.crew.ctx.Err() == nil
 }
 
 // mode reads the parameters of a maintenance request.
@@ -205,66 +206,73 @@ func (a handlers) serviceMaintenance(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service ID")
 	}
-	on, err := mode(r)
-	if err == nil {
-		err = a.k.maintain(r.Arg, on, r.Query("reason"))
-	}
-	if err == nil {
-		a.send(r.Context(), item{true, serviceMaintenance + r.Arg})
-	}
-	return httpd.Reply{}, err
+	return a.maintenance(r)
 }
 
-func (a handlers) nodeMaintenance(r *httpd.Request) (httpd.Reply, error) {
+func (a handlers) nodeMaintenance(r *httpd.Request) (httpd.Reply, error) { return a.maintenance(r) }
+
+func (a handlers) maintenance(r *httpd.Request) (httpd.Reply, error) {
 	on, err := mode(r)
 	if err == nil {
-		err = a.k.maintain("", on, r.Query("reason"))
-	}
-	if err == nil {
-		a.send(r.Context(), item{true, nodeMaintenance})
+		err = a.k.maintain(r.Context(), r.Arg, on, r.Query("reason"), r.Params.Token)
 	}
 	return httpd.Reply{}, err
 }
 
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	a.k.mu.Lock()
-	out := make(map[string]*agentService, len(a.k.services))
-	for id, s := range a.k.services {
-		out[id] = newAgentService(s.row, a.k.host.Self.Datacenter)
+	rows := make([]*catalog.Service, 0, len(a.k.services))
+	for _, s := range a.k.services {
+		rows = append(rows, s.row)
 	}
 	a.k.mu.Unlock()
-	for id, s := range out {
-		if ok, err := keep(r, s.view()); err != nil {
+	out := make(map[string]*agentService, len(rows))
+	for _, row := range rows {
+		s := newAgentService(row, a.k.host.Self.Datacenter)
+		if ok, err := keep(r.Filter, s.view); err != nil {
 			return httpd.Reply{}, err
-		} else if !ok {
-			delete(out, id)
+		} else if ok {
+			out[row.ID] = s
 		}
 	}
 	return httpd.Reply{Value: out}, nil
 }
 
-func keep(r *httpd.Request, view any) (bool, error) {
-	if r.Filter == nil {
+func keep(f *filter.Filter, view func() any) (bool, error) {
+	if f == nil {
 		return true, nil
 	}
-	return r.Filter.Match(view)
+	return f.Match(view())
 }
 
+// checks compiles the filter itself, because here Consul words an error without its usual beginning (spec
+// http/conventions.md §11).
 func (a handlers) checks(r *httpd.Request) (httpd.Reply, error) {
+	var f *filter.Filter
+	if r.Params.Filter != "" {
+		var err error
+		if f, err = filter.Compile(r.Params.Filter, catalog.CheckView{}); err != nil {
+			var wrong *filter.Error
+			if errors.As(err, &wrong) {
+				err = wrong.Unwrap()
+			}
+			return httpd.Reply{}, err
+		}
+	}
 	a.k.mu.Lock()
-	rows := make(map[string]*catalog.Check, len(a.k.checks))
+	rows := make(checkMap, len(a.k.checks))
 	for id, c := range a.k.checks {
 		rows[id] = c.row
 	}
 	a.k.mu.Unlock()
 	for id, c := range rows {
-		if ok, err := keep(r, c.View()); err != nil {
+		if ok, err := keep(f, func() any { return c.View() }); err != nil {
 			return httpd.Reply{}, err
 		} else if !ok {
 			delete(rows, id)
 		}
 	}
-	return httpd.Reply{Value: checkMap(rows)}, nil
+	return httpd.Reply{Value: rows}, nil
 }
 
 // service answers for one service, and with ?hash waits until it differs from what the client knows.
@@ -277,12 +285,17 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	defer cancel()
 	for {
 		a.k.mu.Lock()
-		s, changed := a.k.services[r.Arg], a.k.changed
-		a.k.mu.Unlock()
+		s := a.k.services[r.Arg]
 		if s == nil {
-			return httpd.Reply{}, fault.New(fault.NotFound, "unknown service ID: %s", strings.TrimSpace(r.Arg))
+			a.k.mu.Unlock()
+			return httpd.Reply{}, fault.New(fault.NotFound, "unknown service ID: %s", r.Arg)
 		}
-		out := newAgentService(s.row, a.k.host.Self.Datacenter)
+		if s.changed == nil {
+			s.changed = make(chan struct{})
+		}
+		row, changed := s.row, s.changed
+		a.k.mu.Unlock()
+		out := newAgentService(row, a.k.host.Self.Datacenter)
 		out.ContentHash = out.hash()
 		if want := r.Query("hash"); want == "" || want != out.ContentHash || ctx.Err() != nil {
 			return httpd.Reply{Value: out, Header: http.Header{"X-Consul-Contenthash": {out.ContentHash}}}, nil

@@ -1,8 +1,11 @@
 package local
 
 import (
+	"bytes"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,22 +26,34 @@ const (
 	fromHTTP source = "remote"
 )
 
+// progress tells when an item last changed and when the catalog was last written, by the keeper's clock.
+type progress struct {
+	revision uint64 // changed here
+	settled  uint64 // a write of it to the catalog ended
+}
+
 // service is an instance registered on this agent.
 type service struct {
 	row    *catalog.Service // replaced, never changed
-	input  *serviceInput    // as defined, for the file
+	input  *serviceInput    // as defined
 	token  string
 	source source
-	sync   progress
+	ids    []string // of the checks that its definition holds
+
+	progress
+	claimed bool          // its tags were set here since the catalog had it; then they win over the catalog's
+	changed chan struct{} // closed when it is replaced or removed; nil while nobody waits for that
 }
 
 // checked is a check registered on this agent.
 type checked struct {
-	row     *catalog.Check // replaced at every result, never changed
-	input   *checkInput
-	token   string
-	source  source
-	sync    progress
+	row    *catalog.Check // replaced at every result, never changed
+	input  *checkInput    // as defined; nil for maintenance
+	token  string
+	source source
+	home   *service // the registration that it came with and in whose file it is kept; nil for one of its own
+
+	progress
 	runner  *check.Runner // nil for maintenance
 	stop    func()        // ends the runner and waits for it; nil if there is none
 	expires time.Time     // ttl: when the last update stops counting
@@ -46,19 +61,16 @@ type checked struct {
 	defers  *time.Timer   // an output waiting to be sent
 }
 
-// progress tells whether the catalog has what is here.
-type progress struct {
-	revision uint64 // of what is here
-	sent     uint64 // of what the catalog has
+// ttl is how long an update of a TTL check counts; 0 for other checks.
+func (c *checked) ttl() time.Duration {
+	if c.input == nil {
+		return 0
+	}
+	return dur(c.input.TTL)
 }
 
-func (p progress) clean() bool { return p.revision == p.sent }
-
-// item names something whose state in the catalog may differ.
-type item struct {
-	check bool
-	id    string
-}
+// bundled reports whether the check is kept in its service's file.
+func (c *checked) bundled() bool { return c.home != nil && c.source == fromHTTP }
 
 // keeper is what this agent runs: the truth about its own services and checks. Safe for concurrent use.
 type keeper struct {
@@ -66,83 +78,149 @@ type keeper struct {
 	log      *slog.Logger
 	files    files
 	crew     *crew
-	settings *Settings
+	settings *Settings // but for DiscardOutput, which mu guards, never changed
+
+	edits   locks // who changes an item and its file holds its lock; taken before mu and never together with flights
+	flights locks // who writes an item to the catalog holds its lock; taken before mu
 
 	mu       sync.Mutex // guards all below; never held over I/O or a runner's end
+	clock    uint64     // counts changes and writes
 	services map[string]*service
 	checks   map[string]*checked
-	dirty    map[item]bool // what differs from the catalog, and what must be removed there
-	changed  chan struct{} // closed and replaced at every change of a service
-	wake     chan struct{} // tells the syncer that dirty has grown
-	nodeSent bool          // the catalog has our node's row
+	bound    map[string]map[string]*checked // the checks of each service
+	dirty    map[item]bool                  // what differs from the catalog, and what must be removed there
+	flying   map[item]bool                  // what is just being written there
+	queue    map[item]bool                  // of dirty: what the syncer has to send now
+	wake     chan struct{}                  // tells the syncer that queue has grown
+	retry    chan struct{}                  // tells it that a write failed
+	nodeSent bool                           // the catalog has our node's row
+	foreign  wire.Pairs                     // tagged addresses of the row that are not ours to change
 }
 
 func newKeeper(h *room.Host, s *Settings) *keeper {
-	return &keeper{host: h, log: h.Log, settings: s, crew: newCrew(),
-		services: map[string]*service{}, checks: map[string]*checked{}, dirty: map[item]bool{},
-		changed: make(chan struct{}), wake: make(chan struct{}, 1)}
+	own := *s
+	k := &keeper{host: h, log: h.Log, settings: &own, crew: newCrew(),
+		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{},
+		dirty: map[item]bool{}, flying: map[item]bool{}, queue: map[item]bool{},
+		wake: make(chan struct{}, 1), retry: make(chan struct{}, 1)}
+	k.edits.seed, k.flights.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	return k
 }
 
-// mark notes that the item differs from the catalog. mu is held.
-func (k *keeper) mark(i item) {
-	if i.check {
-		if c := k.checks[i.id]; c != nil {
-			c.sync.revision++
-		}
-	} else if s := k.services[i.id]; s != nil {
-		s.sync.revision++
+// close ends the runners and timers.
+func (k *keeper) close() {
+	k.crew.close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.checks {
+		c.settle()
+	}
+}
+
+// touch notes that the item changed here. mu is held; who does not send it soon calls hurry.
+func (k *keeper) touch(i item) {
+	k.clock++
+	if p := k.progressOf(i); p != nil {
+		p.revision = k.clock
 	}
 	k.dirty[i] = true
+}
+
+// hurry has the syncer send the item now. mu is held.
+func (k *keeper) hurry(i item) {
+	k.queue[i] = true
+	nudge(k.wake)
+}
+
+func nudge(c chan struct{}) {
 	select {
-	case k.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-func (k *keeper) announce() {
-	close(k.changed)
-	k.changed = make(chan struct{})
+func (k *keeper) progressOf(i item) *progress {
+	if i.check {
+		if c := k.checks[i.id]; c != nil {
+			return &c.progress
+		}
+	} else if s := k.services[i.id]; s != nil {
+		return &s.progress
+	}
+	return nil
 }
 
-// registration is a service with its checks, ready to be put in place.
-type registration struct {
-	service *service
-	checks  []*checked
-	replace bool // checks of the service that are not mentioned go
+// claim locks a service, its checks, the given checks and the services they belong to now, for a change of them.
+func (k *keeper) claim(service string, checks ...string) (release func()) {
+	return k.edits.takeAll(func() map[item]bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		items := map[item]bool{}
+		if service != "" {
+			items[item{id: service}] = true
+		}
+		for id := range k.bound[service] {
+			items[item{true, id}] = true
+		}
+		for _, id := range checks {
+			items[item{true, id}] = true
+			if c := k.checks[id]; c != nil && c.row.ServiceID != "" {
+				items[item{id: c.row.ServiceID}] = true
+			}
+		}
+		return items
+	})
+}
+
+// setCheck files a check under its ID and its service. mu is held.
+func (k *keeper) setCheck(c *checked) {
+	id, owner := c.row.CheckID, c.row.ServiceID
+	if old := k.checks[id]; old != nil {
+		k.unsetCheck(old)
+	}
+	k.checks[id] = c
+	if owner == "" {
+		return
+	}
+	if k.bound[owner] == nil {
+		k.bound[owner] = map[string]*checked{}
+	}
+	k.bound[owner][id] = c
+}
+
+// unsetCheck undoes setCheck. mu is held.
+func (k *keeper) unsetCheck(c *checked) {
+	id, owner := c.row.CheckID, c.row.ServiceID
+	delete(k.checks, id)
+	delete(k.bound[owner], id)
+	if len(k.bound[owner]) == 0 {
+		delete(k.bound, owner)
+	}
 }
 
 // putService puts a registration in place: the service replaces one of the same ID, checks of the same ID keep their
-// status. It returns the IDs of the checks that went.
-func (k *keeper) putService(r registration) []string {
-	id := r.service.row.ID
+// status, those in gone go. The claim is held.
+func (k *keeper) putService(r registration, gone []*checked) {
+	s := r.service
+	id := s.row.ID
 	var stops []func()
-	var gone []string
 	k.mu.Lock()
 	if old := k.services[id]; old != nil {
-		r.service.sync = old.sync
+		s.settled = old.settled
+		old.leave()
 	}
-	k.services[id] = r.service
-	k.mark(item{id: id})
-	mentioned := map[string]bool{}
+	k.services[id] = s
+	k.touch(item{id: id})
+	for _, c := range gone {
+		stops = append(stops, k.dropCheck(c))
+		k.hurry(item{true, c.row.CheckID})
+	}
 	for _, c := range r.checks {
-		mentioned[c.row.CheckID] = true
 		stops = append(stops, k.placeCheck(c))
 	}
-	for cid, c := range k.checks {
-		if c.row.ServiceID != id || mentioned[cid] {
-			continue
-		}
-		if r.replace && c.row.Type != maintenance {
-			stops = append(stops, k.dropCheck(cid))
-			gone = append(gone, cid)
-			continue
-		}
-		row := c.row.Copy()
-		row.ServiceName, row.ServiceTags = r.service.row.Service, r.service.row.Tags
-		c.row = row
-		k.mark(item{true, cid})
+	for _, c := range k.bound[id] {
+		k.nameCheck(c, s)
 	}
-	k.announce()
 	k.mu.Unlock()
 	for _, stop := range stops {
 		stop()
@@ -150,54 +228,82 @@ func (k *keeper) putService(r registration) []string {
 	for _, c := range r.checks {
 		k.start(c)
 	}
-	return gone
 }
 
-// placeCheck puts a check in place and returns what stops the one it replaces. mu is held; the caller starts it.
+// leave tells who waits for a change of the service. mu is held.
+func (s *service) leave() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// nameCheck gives a check its service's present name and tags. mu is held.
+func (k *keeper) nameCheck(c *checked, s *service) {
+	if c.row.ServiceName == s.row.Service && slices.Equal(c.row.ServiceTags, s.row.Tags) {
+		return
+	}
+	row := c.row.Copy()
+	row.ServiceName, row.ServiceTags = s.row.Service, s.row.Tags
+	c.row = row
+	k.touch(item{true, row.CheckID})
+	k.hurry(item{true, row.CheckID})
+}
+
+// placeCheck puts a check in place and returns what stops the one it replaces. One that would run as before goes on
+// running. mu is held; the caller starts it.
 func (k *keeper) placeCheck(c *checked) (stop func()) {
 	stop = func() {}
-	if old := k.checks[c.row.CheckID]; old != nil {
+	id := c.row.CheckID
+	if old := k.checks[id]; old != nil {
 		row := c.row.Copy()
 		row.Status, row.Output = old.row.Status, old.row.Output
-		c.row, c.sync, c.expires, c.since = row, old.sync, old.expires, old.since
-		stop = old.retire()
+		c.row, c.settled, c.since = row, old.settled, old.since
+		if old.stop != nil && c.input != nil && c.ttl() == 0 && old.ttl() == 0 && bytes.Equal(old.input.raw, c.input.raw) {
+			k.unsetCheck(old)
+			old.row, old.token, old.source, old.home, old.input = c.row, c.token, c.source, c.home, c.input
+			old.settle()
+			c = old
+		} else {
+			stop = old.retire()
+		}
 	} else if c.row.Status == catalog.Critical {
 		c.since = time.Now()
 	}
-	k.checks[c.row.CheckID] = c
-	k.mark(item{true, c.row.CheckID})
+	k.setCheck(c)
+	k.touch(item{true, id})
 	return stop
 }
 
 // dropCheck takes a check out and returns what stops it. mu is held.
-func (k *keeper) dropCheck(id string) (stop func()) {
-	c := k.checks[id]
-	delete(k.checks, id)
-	k.mark(item{true, id})
+func (k *keeper) dropCheck(c *checked) (stop func()) {
+	k.unsetCheck(c)
+	k.touch(item{true, c.row.CheckID})
 	return c.retire()
+}
+
+// settle ends the wait of an output: it is sent with what happens to the check now. mu is held.
+func (c *checked) settle() {
+	if c.defers != nil {
+		c.defers.Stop()
+		c.defers = nil
+	}
 }
 
 // retire ends the check's timer and returns what ends its runner, to be called without mu: a runner that is just
 // reporting waits for it. mu is held.
 func (c *checked) retire() (stop func()) {
-	if c.defers != nil {
-		c.defers.Stop()
-	}
+	c.settle()
 	if c.stop == nil {
 		return func() {}
 	}
 	return c.stop
 }
 
-// putCheck puts a single check in place.
-func (k *keeper) putCheck(c *checked) error {
+// putCheck puts a single check in place. The claim is held, and its service exists.
+func (k *keeper) putCheck(c *checked) {
 	k.mu.Lock()
-	if id := c.row.ServiceID; id != "" {
-		s := k.services[id]
-		if s == nil {
-			k.mu.Unlock()
-			return fault.New(fault.NotFound, "ServiceID %q does not exist", id)
-		}
+	if s := k.services[c.row.ServiceID]; s != nil {
 		row := c.row.Copy()
 		row.ServiceName, row.ServiceTags = s.row.Service, s.row.Tags
 		c.row = row
@@ -206,96 +312,93 @@ func (k *keeper) putCheck(c *checked) error {
 	k.mu.Unlock()
 	stop()
 	k.start(c)
-	return nil
 }
 
-// removeService takes a service and its checks out and returns the checks' IDs.
-func (k *keeper) removeService(id string) (checks []string, err error) {
-	k.mu.Lock()
-	if k.services[id] == nil {
-		k.mu.Unlock()
-		return nil, fault.New(fault.NotFound, "Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)
-	}
+// removeService takes a service and its checks out. The claim is held.
+func (k *keeper) removeService(s *service) {
+	id := s.row.ID
 	var stops []func()
-	for cid, c := range k.checks {
-		if c.row.ServiceID == id {
-			stops = append(stops, k.dropCheck(cid))
-			delete(k.dirty, item{true, cid}) // goes with its service
-			checks = append(checks, cid)
+	k.mu.Lock()
+	for cid, c := range k.bound[id] {
+		i := item{true, cid}
+		settled := !k.dirty[i] && !k.flying[i] // then the catalog drops it together with its service
+		stops = append(stops, k.dropCheck(c))
+		if settled {
+			delete(k.dirty, i)
+		} else {
+			k.hurry(i)
 		}
 	}
 	delete(k.services, id)
-	k.mark(item{id: id})
-	k.announce()
+	s.leave()
+	k.touch(item{id: id})
 	k.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
-	return checks, nil
 }
 
-func (k *keeper) removeCheck(id string) error {
+// removeCheck takes a check out. The claim is held.
+func (k *keeper) removeCheck(c *checked) {
 	k.mu.Lock()
-	if k.checks[id] == nil {
-		k.mu.Unlock()
-		return unknownCheck(id)
-	}
-	stop := k.dropCheck(id)
+	stop := k.dropCheck(c)
 	k.mu.Unlock()
 	stop()
-	return nil
 }
 
 func unknownCheck(id string) error {
 	return fault.New(fault.NotFound, "Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id)
 }
 
-// start runs the check's runner until it is halted or the agent ends.
+func unknownService(id string) error {
+	return fault.New(fault.NotFound, "Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)
+}
+
+// start runs the check's runner until it is halted or the agent ends. The claim is held.
 func (k *keeper) start(c *checked) {
-	if c.input == nil {
-		return
+	k.mu.Lock()
+	current, row := k.checks[c.row.CheckID] == c, c.row
+	left := time.Until(c.expires)
+	k.mu.Unlock()
+	if !current || c.input == nil {
+		return // one that ran before goes on in its place; maintenance does not run
 	}
 	spec, err := c.input.spec()
-	if err != nil {
-		k.log.Error("cannot run a check", "check", c.row.CheckID, "error", err)
-		return
-	}
 	if limit := k.settings.OutputMaxSize; spec.OutputMaxSize == 0 || spec.OutputMaxSize > limit {
 		spec.OutputMaxSize = limit
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.checks[c.row.CheckID] != c {
-		return // replaced or removed meanwhile
-	}
-	if left := time.Until(c.expires); spec.Kind == check.TTL && left > 0 {
+	if spec.Kind == check.TTL && left > 0 {
 		spec.Remaining = left
 	}
-	initial := check.Result{Status: check.Status(c.row.Status), Output: c.row.Output}
-	c.runner, err = check.New(spec, initial, func(r check.Result) { k.result(c, r) },
-		check.Env{Logger: k.log.With("check", c.row.CheckID)})
-	if err != nil {
-		k.log.Error("cannot run a check", "check", c.row.CheckID, "error", err)
+	var runner *check.Runner
+	if err == nil {
+		initial := check.Result{Status: check.Status(row.Status), Output: row.Output}
+		runner, err = check.New(spec, initial, func(r check.Result) { k.result(c, r) },
+			check.Env{Logger: k.log.With("check", row.CheckID)})
+	}
+	if err != nil { // prepare has asked the same
+		k.log.Error("cannot run a check", "check", row.CheckID, "error", err)
 		return
 	}
-	c.stop = k.crew.launch(c.runner.Run)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if spec.Kind == check.TTL && left <= 0 {
+		c.expires = time.Now().Add(spec.TTL)
+	}
+	c.runner, c.stop = runner, k.crew.launch(runner.Run)
 }
 
 // result takes a check's result over. A new status is sent at once; a new output alone after a while, so that chatty
 // checks do not write to the log all day (spec agent.md §5).
 func (k *keeper) result(c *checked, r check.Result) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.settings.DiscardOutput {
 		r.Output = ""
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	id := c.row.CheckID
 	if k.checks[id] != c {
 		return
-	}
-	if ttl := dur(c.input.TTL); ttl > 0 {
-		c.expires = time.Now().Add(ttl)
-		k.files.noteTTL(id)
 	}
 	status, turned := string(r.Status), c.row.Status != string(r.Status)
 	if !turned && c.row.Output == r.Output {
@@ -309,21 +412,33 @@ func (k *keeper) result(c *checked, r check.Result) {
 		if status == catalog.Critical {
 			c.since = time.Now()
 		}
-		k.log.Info("check status changed", "check", id, "status", status)
 	}
 	d := k.settings.UpdateInterval
-	if turned || d == 0 {
-		k.mark(item{true, id})
+	if turned || d <= 0 || k.dirty[item{true, id}] {
+		c.settle()
+		k.touch(item{true, id})
+		k.hurry(item{true, id})
 		return
 	}
 	if c.defers == nil {
-		c.defers = time.AfterFunc(d/2+rand.N(d), func() {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			c.defers = nil
-			if k.checks[id] == c {
-				k.mark(item{true, id})
-			}
-		})
+		k.postpone(c, d/2+rand.N(d))
 	}
+}
+
+// postpone sends the check's output later, unless it is sent with something else by then. mu is held.
+func (k *keeper) postpone(c *checked, d time.Duration) {
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if c.defers != timer {
+			return
+		}
+		c.defers = nil
+		if i := (item{true, c.row.CheckID}); k.checks[i.id] == c {
+			k.touch(i)
+			k.hurry(i)
+		}
+	})
+	c.defers = timer
 }

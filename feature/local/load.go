@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"rostra/engine/room"
+	"rostra/kit/fault"
 )
 
 // defined is what the configuration files define.
@@ -15,151 +17,259 @@ type defined struct {
 	checks   []*checked
 }
 
-// read makes registrations of the files' definitions. An error names file and line.
+// read makes registrations of the files' definitions. An error names file, line and key. Of two definitions of one ID
+// the last counts, as in Consul, which does not say so.
 func (k *keeper) read(defs []room.Definition) (defined, error) {
 	var out defined
+	services, checks := map[string]int{}, map[string]int{}
 	for _, d := range defs {
-		where := fmt.Sprintf("%s:%d", d.File, d.Line)
 		kind := strings.TrimSuffix(d.Key, "s")
-		b, err := json.Marshal(d.Value)
+		raw, err := json.Marshal(d.Value)
 		if err != nil {
-			return out, fmt.Errorf("%s: cannot read this %s: %w", where, kind, err)
+			return out, located(d, kind, err)
 		}
+		var id string
+		var twice bool
 		if kind == "service" {
-			err = k.readService(&out, b, d.File)
+			id, twice, err = k.readService(&out, services, raw, d.File)
 		} else {
-			err = k.readCheck(&out, b, d.File)
+			id, twice, err = k.readCheck(&out, checks, raw, d.File)
 		}
 		if err != nil {
-			return out, located(where, kind, err)
+			return out, located(d, kind, err)
+		}
+		if twice {
+			k.log.Warn("the configuration defines this twice; this definition counts", kind, id, "at", place(d, ""))
 		}
 	}
 	return out, nil
 }
 
-func (k *keeper) readService(out *defined, b []byte, file string) error {
-	in, err := readService(b)
+func (k *keeper) readService(out *defined, seen map[string]int, raw []byte, file string) (id string, twice bool, err error) {
+	in, err := readService(raw)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	r, err := k.prepare(in, fromFile, file)
-	r.replace = true
+	if err != nil {
+		return "", false, err
+	}
+	id = r.service.row.ID
+	i, twice := seen[id]
+	if twice {
+		out.services[i] = r
+		return id, true, nil
+	}
+	seen[id] = len(out.services)
 	out.services = append(out.services, r)
-	return err
+	return id, false, nil
 }
 
-func (k *keeper) readCheck(out *defined, b []byte, file string) error {
-	in, err := readCheck(b)
+func (k *keeper) readCheck(out *defined, seen map[string]int, raw []byte, file string) (id string, twice bool, err error) {
+	in, err := readCheck(raw)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	c, err := k.prepareSingle(in, fromFile, file)
+	if err != nil {
+		return "", false, err
+	}
+	id = c.row.CheckID
+	i, twice := seen[id]
+	if twice {
+		out.checks[i] = c
+		return id, true, nil
+	}
+	seen[id] = len(out.checks)
 	out.checks = append(out.checks, c)
-	return err
+	return id, false, nil
 }
 
-// located puts an error's place before it.
-func located(where, key string, err error) error {
+// place names where a definition, or the key at path in it, stands.
+func place(d room.Definition, path string) string {
+	if strings.HasPrefix(d.File, fromFlag) {
+		return d.File
+	}
+	return fmt.Sprintf("%s:%d", d.File, d.LineOf(path))
+}
+
+// located puts an error's place before it, and says what to do if the cause does not.
+func located(d room.Definition, kind string, err error) error {
+	key, path := kind, ""
+	var inner *memberError
+	if errors.As(err, &inner) {
+		path = inner.path
+		key += "." + path
+	}
+	where := place(d, path)
 	var unknown unknownMember
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &unknown):
-		return fmt.Errorf("%s: invalid config key %s.%s; remove it or correct its spelling", where, key, string(unknown))
+		return fmt.Errorf("%s: invalid config key %s: remove it or correct its spelling", where, key)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("%s: %s.%s must be of type %s, not %s", where, key, wrong.Field, wrong.Type, wrong.Value)
+		return fmt.Errorf("%s: %s must be %s, not %s", where, key, wanted(wrong.Type), wrong.Value)
 	}
 	return fmt.Errorf("%s: %s: %w", where, key, err)
 }
 
-// load puts in place what the files define and then what was registered over HTTP; of two with one ID the file's wins,
-// and the other's file goes.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	}
+	return "a " + t.String()
+}
+
+// load puts in place what the files define and what was registered over HTTP; of two with one ID the configuration's
+// wins, and the other's file goes. It runs before anything else can change the registrations.
 func (k *keeper) load(d defined) error {
-	k.place(d)
-	if err := k.loadServices(); err != nil {
+	for _, r := range d.services {
+		k.remark(r.service.input, r.service.row)
+		k.bring(r)
+	}
+	own := map[string]bool{}
+	for _, c := range d.checks {
+		own[c.row.CheckID] = true
+	}
+	if err := k.loadServices(own); err != nil {
 		return err
 	}
-	return k.loadChecks()
-}
-
-func (k *keeper) place(d defined) {
-	for _, r := range d.services {
-		for _, c := range r.checks {
-			k.restoreState(c)
-		}
-		k.putService(r)
-	}
 	for _, c := range d.checks {
-		k.restoreState(c)
-		if err := k.putCheck(c); err != nil {
-			k.log.Error("cannot register a check", "check", c.row.CheckID, "error", err)
-		}
+		k.bringCheck(c)
 	}
+	if err := k.loadChecks(); err != nil {
+		return err
+	}
+	k.dropStates()
+	return nil
 }
 
-func (k *keeper) loadServices() error {
+// bring puts a registration in place at a start.
+func (k *keeper) bring(r registration) {
+	r.service.claimed = false // tags that were set through the catalog stick
+	for _, c := range r.checks {
+		k.restoreState(c)
+	}
+	k.putService(r, nil)
+}
+
+func (k *keeper) bringCheck(c *checked) {
+	if id := c.row.ServiceID; id != "" && k.services[id] == nil {
+		k.log.Error("cannot register a check: its service does not exist", "check", c.row.CheckID, "service", id)
+		return
+	}
+	k.restoreState(c)
+	k.putCheck(c)
+}
+
+// loadServices puts in place the services kept on disk, but for what the configuration defines.
+func (k *keeper) loadServices(checks map[string]bool) error {
 	return k.files.each(servicesDir, func(b []byte) error {
 		var saved savedService
 		if err := json.Unmarshal(b, &saved); err != nil {
 			return err
 		}
-		if saved.Service == nil {
-			return errors.New("it holds no service")
-		}
-		r, err := k.prepare(saved.Service, fromHTTP, "")
+		in, err := readService(saved.Service)
 		if err != nil {
-			k.log.Error("cannot take over a service registered earlier", "service", saved.Service.Name, "error", err)
+			return err
+		}
+		if id := in.id(); k.services[id] != nil {
+			return k.files.remove(servicesDir, id)
+		}
+		r, err := k.prepare(in, fromHTTP, "")
+		if err == nil {
+			err = k.amend(&r, saved, checks)
+		}
+		if err != nil {
+			k.log.Error("cannot take over a service registered earlier", "service", in.Name, "error", err)
 			return nil
 		}
-		r.service.token = saved.Token
-		k.mu.Lock()
-		have := k.services[r.service.row.ID]
-		k.mu.Unlock()
-		if have != nil {
-			return k.files.remove(servicesDir, r.service.row.ID)
-		}
-		for _, c := range r.checks {
-			k.restoreState(c)
-		}
-		k.putService(r)
+		k.bring(r)
 		return nil
 	})
 }
 
+// amend gives a registration the token and checks that its file says, without those the configuration defines.
+func (k *keeper) amend(r *registration, saved savedService, defined map[string]bool) error {
+	r.service.token = saved.Token
+	gone := map[string]bool{}
+	for _, id := range saved.Without {
+		gone[id] = true
+	}
+	var kept []*checked
+	for _, c := range r.checks {
+		have := k.checks[c.row.CheckID]
+		if c.token = saved.Token; !gone[c.row.CheckID] && !defined[c.row.CheckID] && (have == nil || have.source != fromFile) {
+			kept = append(kept, c)
+		}
+	}
+	r.checks = kept
+	for _, part := range saved.Also {
+		in, err := readCheck(part.Check)
+		if err != nil {
+			return err
+		}
+		c, err := k.prepareCheck(in, fromHTTP, "")
+		if err != nil {
+			return err
+		}
+		if have := k.checks[part.ID]; defined[part.ID] || have != nil && have.source == fromFile {
+			continue
+		}
+		r.service.bind(c, part.ID)
+		r.checks = append(r.checks, c)
+		c.home = &service{} // an earlier registration's
+		c.token = part.Token
+	}
+	return nil
+}
+
+// loadChecks puts in place the single checks and maintenance modes kept on disk, but for what the configuration defines.
+// One whose service is gone goes too.
 func (k *keeper) loadChecks() error {
 	return k.files.each(checksDir, func(b []byte) error {
 		var saved savedCheck
 		if err := json.Unmarshal(b, &saved); err != nil {
 			return err
 		}
+		var c *checked
 		if m := saved.Maintenance; m != nil {
-			if err := k.maintain(m.ServiceID, true, m.Reason); err != nil {
-				k.log.Warn("maintenance mode of a service that is gone", "service", m.ServiceID)
+			c = k.modeCheck(m.ServiceID, m.Reason)
+		} else {
+			in, err := readCheck(saved.Check)
+			if err != nil {
+				return err
 			}
-			return nil
-		}
-		if saved.Check == nil {
-			return errors.New("it holds no check")
-		}
-		c, err := k.prepareSingle(saved.Check, fromHTTP, "")
-		if err == nil {
-			c.token = saved.Token
-			k.restoreState(c)
-			k.mu.Lock()
-			have := k.checks[c.row.CheckID]
-			k.mu.Unlock()
-			if have != nil {
-				return k.files.remove(checksDir, c.row.CheckID)
+			if c, err = k.prepareSingle(in, fromHTTP, ""); err != nil {
+				k.log.Error("cannot take over a check registered earlier", "check", in.Name, "error", err)
+				return nil
 			}
-			err = k.putCheck(c)
 		}
-		if err != nil {
-			k.log.Error("cannot take over a check registered earlier", "check", saved.Check.Name, "error", err)
+		c.token = saved.Token
+		id, owner := c.row.CheckID, c.row.ServiceID
+		if have := k.checks[id]; have != nil && have.source == fromFile {
+			return k.files.remove(checksDir, id)
 		}
+		if owner != "" && k.services[owner] == nil {
+			k.log.Warn("a check registered earlier is dropped, because its service is gone", "check", id, "service", owner)
+			return k.files.remove(checksDir, id)
+		}
+		k.bringCheck(c)
 		return nil
 	})
 }
 
-// reload replaces what the files defined before by what they define now. Checks keep their state.
+// reload replaces what the files defined before by what they define now. What is defined as before is left alone, and
+// checks that are defined anew keep their status. It is not called twice at once.
 func (k *keeper) reload(defs []room.Definition) error {
 	d, err := k.read(defs)
 	if err != nil {
@@ -168,13 +278,54 @@ func (k *keeper) reload(defs []room.Definition) error {
 	services, checks := map[string]bool{}, map[string]bool{}
 	for _, r := range d.services {
 		services[r.service.row.ID] = true
-		for _, c := range r.checks {
-			checks[c.row.CheckID] = true
+		for _, id := range r.service.ids {
+			checks[id] = true
 		}
 	}
 	for _, c := range d.checks {
 		checks[c.row.CheckID] = true
 	}
+	if err := k.dropUndefined(services, checks); err != nil {
+		return err
+	}
+	for _, r := range d.services {
+		if k.unchanged(r) {
+			continue
+		}
+		if err := k.register(r); err != nil {
+			return err
+		}
+		k.hasten(r)
+	}
+	for _, c := range d.checks {
+		if k.unchangedCheck(c) {
+			continue
+		}
+		if err := k.registerCheck(c); err != nil {
+			k.log.Error("cannot register a check", "check", c.row.CheckID, "error", err)
+			continue
+		}
+		k.mu.Lock()
+		k.hurry(item{true, c.row.CheckID})
+		k.mu.Unlock()
+	}
+	return nil
+}
+
+func isGone(err error) bool { return fault.Is(err, fault.NotFound) }
+
+// hasten has the syncer send a registration.
+func (k *keeper) hasten(r registration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hurry(item{id: r.service.row.ID})
+	for _, id := range r.service.ids {
+		k.hurry(item{true, id})
+	}
+}
+
+// dropUndefined removes what files defined and define no more.
+func (k *keeper) dropUndefined(services, checks map[string]bool) error {
 	k.mu.Lock()
 	var oldServices, oldChecks []string
 	for id, s := range k.services {
@@ -183,21 +334,52 @@ func (k *keeper) reload(defs []room.Definition) error {
 		}
 	}
 	for id, c := range k.checks {
-		if c.source == fromFile && !checks[id] && services[c.row.ServiceID] == (c.row.ServiceID != "") {
+		if c.source == fromFile && !checks[id] {
 			oldChecks = append(oldChecks, id)
 		}
 	}
 	k.mu.Unlock()
-	k.place(d)
 	for _, id := range oldServices {
-		if _, err := k.removeService(id); err != nil {
-			k.log.Warn("cannot remove a service that its file no longer defines", "service", id, "error", err)
+		err := k.deregister(id, func(s *service) bool { return s.source == fromFile })
+		if err != nil && !isGone(err) {
+			return err
 		}
+		k.mu.Lock()
+		k.hurry(item{id: id})
+		k.mu.Unlock()
 	}
 	for _, id := range oldChecks {
-		if err := k.removeCheck(id); err != nil {
-			k.log.Debug("check is gone already", "check", id)
+		err := k.deregisterCheck(id, func(c *checked) bool { return c.source == fromFile })
+		if err != nil && !isGone(err) {
+			return err
 		}
+		k.mu.Lock()
+		k.hurry(item{true, id})
+		k.mu.Unlock()
 	}
 	return nil
+}
+
+// unchanged reports whether the service is in place just so already, with its checks.
+func (k *keeper) unchanged(r registration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.services[r.service.row.ID]
+	if s == nil || s.source != fromFile || string(s.input.raw) != string(r.service.input.raw) {
+		return false
+	}
+	for _, id := range s.ids {
+		if c := k.checks[id]; c == nil || c.source != fromFile || c.home != s {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *keeper) unchangedCheck(c *checked) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	have := k.checks[c.row.CheckID]
+	return have != nil && have.source == fromFile && have.home == nil && have.input != nil &&
+		string(have.input.raw) == string(c.input.raw)
 }

@@ -37,14 +37,14 @@ func (l *locks) take(items map[item]bool) (release func()) {
 	}
 }
 
-// takeAll locks what find names, which it asks again once it has the locks: what it names must not have grown by then.
-func (l *locks) takeAll(find func() map[item]bool) (items map[item]bool, release func()) {
-	items = find()
+// takeAll locks what find names, and asks it again once it has the locks: what it names must not have grown by then.
+func (l *locks) takeAll(find func() map[item]bool) (release func()) {
+	items := find()
 	for {
 		release = l.take(items)
 		now := find()
 		if covers(items, now) {
-			return now, release
+			return release
 		}
 		release()
 		items = now

@@ -1,7 +1,10 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"rostra/engine/check"
 	"rostra/feature/catalog"
@@ -9,41 +12,68 @@ import (
 	"rostra/kit/wire"
 )
 
-// prepare makes a registration of a definition. where names its place in a file; "" means that it came over HTTP.
-func (k *keeper) prepare(in *serviceInput, from source, where string) (registration, error) {
+// registration is a service with its checks, ready to be put in place.
+type registration struct {
+	service *service
+	checks  []*checked
+	replace bool // checks of the service that are not mentioned go
+}
+
+// prepare makes a registration of a definition. file is where it stands; "" means that it came over HTTP.
+func (k *keeper) prepare(in *serviceInput, from source, file string) (registration, error) {
 	row, err := in.row(k.host.Self.Node)
 	if err != nil {
 		return registration{}, err
 	}
-	r := registration{service: &service{row: row, input: in, token: in.Token, source: from}}
-	all := in.all()
-	for i, c := range all {
-		ready, err := k.prepareCheck(c, from, where)
+	r := registration{service: &service{row: row, input: in, token: in.Token, source: from, claimed: true}}
+	for i, c := range in.Checks {
+		ready, err := k.prepareCheck(c, from, file)
 		if err != nil {
-			return r, err
+			return r, at(c.place, err)
 		}
 		id := c.CheckID
 		if id == "" {
 			id = c.ID
 		}
 		if id == "" {
-			if id = "service:" + row.ID; len(all) > 1 {
+			if id = "service:" + row.ID; len(in.Checks) > 1 {
 				id = fmt.Sprintf("service:%s:%d", row.ID, i+1)
 			}
 		}
-		ready.row.CheckID, ready.row.ServiceID = id, row.ID
-		ready.row.ServiceName, ready.row.ServiceTags = row.Service, row.Tags
-		if ready.row.Name == "" {
-			ready.row.Name = fmt.Sprintf("Service '%s' check", row.Service)
-		}
-		ready.row.Interval, ready.row.Timeout = text(c.Interval, ""), text(c.Timeout, "")
-		r.checks = append(r.checks, ready)
+		r.add(ready, id)
 	}
 	return r, nil
 }
 
+// add gives the registration a check of its definition. Of two with one ID the last counts.
+func (r *registration) add(c *checked, id string) {
+	r.service.bind(c, id)
+	for i, have := range r.service.ids {
+		if have == id {
+			r.checks[i] = c
+			return
+		}
+	}
+	r.service.ids = append(r.service.ids, id)
+	r.checks = append(r.checks, c)
+}
+
+// bind makes a check the service's, under the ID.
+func (s *service) bind(c *checked, id string) {
+	c.row.CheckID, c.row.ServiceID = id, s.row.ID
+	c.row.ServiceName, c.row.ServiceTags = s.row.Service, s.row.Tags
+	if c.row.Name == "" {
+		c.row.Name = fmt.Sprintf("Service '%s' check", s.row.Service)
+	}
+	c.row.Interval, c.row.Timeout = text(c.input.Interval, ""), text(c.input.Timeout, "")
+	if c.token == "" {
+		c.token = s.token
+	}
+	c.home = s
+}
+
 // prepareCheck makes a check of a definition; its ID and service are the caller's to set.
-func (k *keeper) prepareCheck(in *checkInput, from source, where string) (*checked, error) {
+func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checked, error) {
 	switch in.Status {
 	case "", catalog.Passing, catalog.Warning, catalog.Critical:
 	default:
@@ -54,8 +84,8 @@ func (k *keeper) prepareCheck(in *checkInput, from source, where string) (*check
 		return nil, err
 	}
 	if spec.Kind == check.Script {
-		if err := k.settings.mayRunScript(from, where); err != nil {
-			return nil, err
+		if err := k.settings.mayRunScript(from, file); err != nil {
+			return nil, at(in.script(), err)
 		}
 	}
 	row := &catalog.Check{Node: k.host.Self.Node, Name: in.Name, Status: in.Status, Notes: in.Notes,
@@ -74,7 +104,7 @@ func text(d wire.Duration, unset string) string {
 }
 
 // prepareSingle makes a check that is registered by itself.
-func (k *keeper) prepareSingle(in *checkInput, from source, where string) (*checked, error) {
+func (k *keeper) prepareSingle(in *checkInput, from source, file string) (*checked, error) {
 	if in.Name == "" {
 		return nil, fault.New(fault.Invalid, "Missing check name")
 	}
@@ -83,7 +113,7 @@ func (k *keeper) prepareSingle(in *checkInput, from source, where string) (*chec
 	default:
 		return nil, fault.New(fault.Invalid, "Bad check status")
 	}
-	c, err := k.prepareCheck(in, from, where)
+	c, err := k.prepareCheck(in, from, file)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +127,224 @@ func (k *keeper) prepareSingle(in *checkInput, from source, where string) (*chec
 	return c, nil
 }
 
+// remark warns of what is accepted and has no effect, or not the one expected, unless the same was registered before.
+func (k *keeper) remark(in *serviceInput, s *catalog.Service) {
+	k.mu.Lock()
+	old := k.services[s.ID]
+	k.mu.Unlock()
+	if in.mesh() && (old == nil || !old.input.mesh()) {
+		k.log.Warn("service mesh is not built yet: kind, proxy and connect of this service have no effect", "service", s.ID)
+	}
+	if strings.ContainsFunc(s.Service, notInNames) && (old == nil || old.row.Service != s.Service) {
+		k.log.Warn("service cannot be found by DNS, because its name holds other characters than letters, digits and dashes", "service", s.Service)
+	}
+	for _, c := range in.Checks {
+		if c.Script != "" && old == nil {
+			k.log.Warn("script is the old way to define a check; write args, a list of the program and its arguments", "service", s.ID)
+		}
+	}
+}
+
+func notInNames(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+}
+
+// register keeps a registration on disk and puts it in place. Nothing has changed if its file cannot be written.
+func (k *keeper) register(r registration) error {
+	s := r.service
+	defer k.claim(s.row.ID, s.ids...)()
+	k.remark(s.input, s.row)
+	k.mu.Lock()
+	old := k.services[s.row.ID]
+	gone, stay := k.others(r)
+	var replaced []checked // as they are now
+	for _, id := range s.ids {
+		if c := k.checks[id]; c != nil {
+			replaced = append(replaced, *c)
+		}
+	}
+	for _, c := range gone {
+		replaced = append(replaced, *c)
+	}
+	k.mu.Unlock()
+	if s.source == fromHTTP {
+		if err := k.files.saveService(s, append(stay, r.checks...)); err != nil {
+			k.revert(s.row.ID, old)
+			return err
+		}
+	}
+	k.putService(r, gone)
+	if s.source == fromFile && old != nil && old.source == fromHTTP {
+		if err := k.files.remove(servicesDir, s.row.ID); err != nil {
+			return err
+		}
+	}
+	return k.forget(replaced, s.row.ID)
+}
+
+// others sorts the checks that the registration does not mention but the service has: those that go, and those that stay
+// in the service's file. A file replaces what files and the service's former file defined. mu is held.
+func (k *keeper) others(r registration) (gone, stay []*checked) {
+	mentioned := map[string]bool{}
+	for _, id := range r.service.ids {
+		mentioned[id] = true
+	}
+	for id, c := range k.bound[r.service.row.ID] {
+		switch {
+		case mentioned[id]:
+		case r.service.source == fromFile && (c.source == fromFile || c.bundled()),
+			r.replace && c.row.Type != maintenance:
+			gone = append(gone, c)
+		case c.bundled():
+			stay = append(stay, c)
+		}
+	}
+	return gone, stay
+}
+
+// revert puts back the file of a service after another could not be written: that one may be on the disk all the same.
+func (k *keeper) revert(id string, old *service) {
+	var err error
+	if old != nil && old.source == fromHTTP {
+		err = k.files.saveService(old, k.bundledIn(id))
+	} else {
+		err = k.files.remove(servicesDir, id)
+	}
+	if err != nil {
+		k.log.Warn("cannot undo a registration that could not be kept", "service", id, "error", err)
+	}
+}
+
+// bundledIn lists the checks kept in a service's file.
+func (k *keeper) bundledIn(id string) (list []*checked) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.bound[id] {
+		if c.bundled() {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// forget removes what the disk holds of checks as they were before they were replaced or dropped; the file of the
+// service except is right already.
+func (k *keeper) forget(was []checked, except string) error {
+	var own, states []string
+	homes := map[string]bool{}
+	for i := range was {
+		c := &was[i]
+		id := c.row.CheckID
+		k.mu.Lock()
+		now := k.checks[id]
+		k.mu.Unlock()
+		if c.source == fromHTTP && c.home == nil && (now == nil || now.home != nil || now.source == fromFile) {
+			own = append(own, id)
+		}
+		if c.ttl() > 0 && (now == nil || now.ttl() == 0) {
+			states = append(states, id)
+		}
+		if c.bundled() && c.row.ServiceID != except {
+			homes[c.row.ServiceID] = true
+		}
+	}
+	if err := errors.Join(k.files.remove(checksDir, own...), k.files.remove(statesDir, states...)); err != nil {
+		return err
+	}
+	for id := range homes {
+		k.mu.Lock()
+		s := k.services[id]
+		k.mu.Unlock()
+		if s == nil || s.source != fromHTTP {
+			continue
+		}
+		if err := k.files.saveService(s, k.bundledIn(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// registerCheck keeps a single check on disk and puts it in place.
+func (k *keeper) registerCheck(c *checked) error {
+	id := c.row.CheckID
+	defer k.claim(c.row.ServiceID, id)()
+	k.mu.Lock()
+	known := c.row.ServiceID == "" || k.services[c.row.ServiceID] != nil
+	var was []checked
+	if old := k.checks[id]; old != nil {
+		was = append(was, *old)
+	}
+	k.mu.Unlock()
+	if !known {
+		return fault.New(fault.NotFound, "ServiceID %q does not exist", c.row.ServiceID)
+	}
+	if c.source == fromHTTP {
+		if err := k.files.saveCheck(c); err != nil {
+			k.revertCheck(id, was)
+			return err
+		}
+	}
+	k.putCheck(c)
+	return k.forget(was, "")
+}
+
+// revertCheck does the same for a check.
+func (k *keeper) revertCheck(id string, was []checked) {
+	var err error
+	if len(was) > 0 && was[0].source == fromHTTP && was[0].home == nil {
+		err = k.files.saveCheck(&was[0])
+	} else {
+		err = k.files.remove(checksDir, id)
+	}
+	if err != nil {
+		k.log.Warn("cannot undo a registration that could not be kept", "check", id, "error", err)
+	}
+}
+
+// deregister removes a service, its checks and their files. With still, only if that says so.
+func (k *keeper) deregister(id string, still func(*service) bool) error {
+	defer k.claim(id)()
+	k.mu.Lock()
+	s := k.services[id]
+	if s == nil || still != nil && !still(s) {
+		k.mu.Unlock()
+		return unknownService(id)
+	}
+	var was []checked
+	for _, c := range k.bound[id] {
+		was = append(was, *c)
+	}
+	k.mu.Unlock()
+	if s.source == fromHTTP {
+		if err := k.files.remove(servicesDir, id); err != nil {
+			return err
+		}
+	}
+	k.removeService(s)
+	return k.forget(was, id)
+}
+
+// deregisterCheck removes a check and what the disk holds of it. With still, only if that says so.
+func (k *keeper) deregisterCheck(id string, still func(*checked) bool) error {
+	defer k.claim("", id)()
+	k.mu.Lock()
+	c := k.checks[id]
+	if c == nil || still != nil && !still(c) {
+		k.mu.Unlock()
+		return unknownCheck(id)
+	}
+	was := []checked{*c}
+	k.mu.Unlock()
+	if c.source == fromHTTP && c.home == nil {
+		if err := k.files.remove(checksDir, id); err != nil {
+			return err
+		}
+	}
+	k.removeCheck(c)
+	return k.forget(was, "")
+}
+
 // The checks that maintenance mode consists of.
 const (
 	maintenance        = "maintenance"
@@ -104,11 +352,10 @@ const (
 	serviceMaintenance = "_service_maintenance:"
 )
 
-// maintain switches maintenance mode of a service, or of the node for serviceID "", on or off. It is idempotent: who
-// switches it on twice keeps the first reason.
-func (k *keeper) maintain(serviceID string, on bool, reason string) error {
+// modeCheck makes the check that maintenance mode of a service, or of the node for "", consists of.
+func (k *keeper) modeCheck(serviceID, reason string) *checked {
 	row := &catalog.Check{Node: k.host.Self.Node, CheckID: nodeMaintenance, Name: "Node Maintenance Mode",
-		Status: catalog.Critical, Type: maintenance, Notes: reason, ServiceTags: []string{}, Interval: "", Timeout: ""}
+		Status: catalog.Critical, Type: maintenance, Notes: reason, ServiceTags: []string{}}
 	kind := "node"
 	if serviceID != "" {
 		kind = "service"
@@ -117,24 +364,33 @@ func (k *keeper) maintain(serviceID string, on bool, reason string) error {
 	if row.Notes == "" {
 		row.Notes = "Maintenance mode is enabled for this " + kind + ", but no reason was provided. This is a default message."
 	}
+	return &checked{row: row, source: fromHTTP}
+}
+
+// maintain switches maintenance mode of a service, or of the node for serviceID "", on or off, and writes that to the
+// catalog. It is idempotent: who switches it on twice keeps the first reason.
+func (k *keeper) maintain(ctx context.Context, serviceID string, on bool, reason, token string) error {
+	c := k.modeCheck(serviceID, reason)
+	c.token = token
 	k.mu.Lock()
-	svc, have := k.services[serviceID], k.checks[row.CheckID]
+	svc, have := k.services[serviceID], k.checks[c.row.CheckID] != nil
 	k.mu.Unlock()
 	if serviceID != "" && svc == nil {
-		return fault.New(fault.NotFound, "Unknown service ID %q. Ensure that the service ID is passed, not the service name.", serviceID)
+		return unknownService(serviceID)
 	}
-	if on == (have != nil) {
-		return nil
-	}
-	if !on {
-		if err := k.removeCheck(row.CheckID); err != nil {
-			return err
+	var err error
+	switch {
+	case on && !have:
+		if err = k.registerCheck(c); fault.Is(err, fault.NotFound) {
+			err = unknownService(serviceID)
 		}
-		return k.files.remove(checksDir, row.CheckID)
+	case !on && have:
+		if err = k.deregisterCheck(c.row.CheckID, nil); fault.Is(err, fault.NotFound) {
+			err = nil // somebody else was faster
+		}
 	}
-	c := &checked{row: row, source: fromHTTP}
-	if err := k.files.saveCheck(c); err != nil {
-		return err
+	if err == nil {
+		k.sendNow(ctx, item{true, c.row.CheckID})
 	}
-	return k.putCheck(c)
+	return err
 }

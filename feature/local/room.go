@@ -31,9 +31,20 @@ var Room = room.Room{
 }
 
 func open(h *room.Host, settings any) (*room.Part, error) {
-	s := settings.(*Settings)
+	k, err := openKeeper(h, settings.(*Settings))
+	if err != nil {
+		return nil, err
+	}
+	return k.part(), nil
+}
+
+// openKeeper puts in place what the settings define and what was registered before. close ends it.
+func openKeeper(h *room.Host, s *Settings) (*keeper, error) {
 	if s.OutputMaxSize < 1 {
 		return nil, fmt.Errorf("check_output_max_size must be positive, not %d", s.OutputMaxSize)
+	}
+	if s.UpdateInterval < 0 {
+		return nil, fmt.Errorf("check_update_interval must not be negative, and is %s", s.UpdateInterval)
 	}
 	k := newKeeper(h, s)
 	var err error
@@ -45,13 +56,17 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 		return nil, err
 	}
 	if err := k.load(d); err != nil {
-		k.crew.close()
+		k.close()
 		return nil, err
 	}
+	return k, nil
+}
+
+func (k *keeper) part() *room.Part {
 	return &room.Part{
 		Routes: handlers{k}.routes(),
 		Run: func(ctx context.Context) error {
-			defer k.crew.close()
+			defer k.close()
 			return k.run(ctx)
 		},
 		Reload: func(settings any) error {
@@ -65,7 +80,8 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 			return nil
 		},
 		Stats: k.stats,
-	}, nil
+		Close: func() error { k.close(); return nil }, // for an agent that never ran
+	}
 }
 
 func (s *Settings) all() []room.Definition {

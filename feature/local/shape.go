@@ -57,7 +57,7 @@ func newAgentService(s *catalog.Service, datacenter string) *agentService {
 	return out
 }
 
-func (s *agentService) view() *AgentView {
+func (s *agentService) view() any {
 	return &AgentView{Kind: s.Kind, ID: s.ID, Service: s.Service, Address: s.Address, SocketPath: s.SocketPath,
 		Datacenter: s.Datacenter, Tags: s.Tags, Meta: s.Meta, Port: s.Port, EnableTagOverride: s.EnableTagOverride,
 		Weights: s.Weights, TaggedAddresses: s.TaggedAddresses}

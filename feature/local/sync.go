@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -11,9 +10,7 @@ import (
 
 	"rostra/engine/room"
 	"rostra/feature/catalog"
-	"rostra/feature/health"
 	"rostra/kit/fault"
-	"rostra/kit/httpd"
 	"rostra/kit/wire"
 )
 
@@ -21,111 +18,208 @@ import (
 // minute by comparing everything (spec agent.md §5). This agent is the authority for its own node.
 const (
 	fullSyncPeriod = 60 * time.Second
-	retryPeriod    = 15 * time.Second
+	retryPeriod    = 4 * time.Second
+	statePeriod    = time.Second
+	reapPeriod     = 30 * time.Second
 	pushers        = 16 // changes sent at the same time
 )
 
-// ids that belong to this node in the catalog but not to this agent's registrations.
-const consulService = "consul"
-
 // run keeps the catalog in step until ctx ends.
 func (k *keeper) run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	wait.Go(func() { every(ctx, statePeriod, k.saveStates) })
+	wait.Go(func() { every(ctx, reapPeriod, k.reap) })
+	k.converge(ctx)
+	wait.Wait()
+	k.saveStates()
+	return nil
+}
+
+func every(ctx context.Context, period time.Duration, do func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			do()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// converge compares with the catalog now and then, and sends what changes in between. It sends nothing before the first
+// comparison: after a restart most is in the catalog already, and tags may have been changed there.
+func (k *keeper) converge(ctx context.Context) {
 	full := time.NewTimer(0)
 	defer full.Stop()
-	states := time.NewTicker(time.Second)
-	defer states.Stop()
-	reap := time.NewTicker(30 * time.Second)
-	defer reap.Stop()
+	var due time.Time
+	within := func(d time.Duration) {
+		due = time.Now().Add(d)
+		full.Reset(d)
+	}
+	var wake chan struct{}
 	for {
 		select {
 		case <-ctx.Done():
-			k.saveStates()
-			return nil
-		case <-states.C:
-			k.saveStates()
-		case <-reap.C:
-			k.reap(ctx)
+			return
+		case <-k.retry:
+			if d := spread(retryPeriod, 1); time.Until(due) > d {
+				within(d)
+			}
+		case <-wake:
+			k.pushAll(ctx, k.takeQueue())
 		case <-full.C:
-			if err := k.compare(ctx); err != nil && ctx.Err() == nil {
-				k.log.Warn("cannot compare with the catalog", "error", err)
-				full.Reset(retryPeriod + rand.N(retryPeriod))
+			if err := k.compare(ctx); err != nil {
+				if ctx.Err() == nil {
+					k.log.Warn("cannot compare with the catalog", "error", err)
+				}
+				within(spread(retryPeriod, 1))
 				continue
 			}
-			full.Reset(fullSyncPeriod + rand.N(fullSyncPeriod))
-			k.pushDirty(ctx, full)
-		case <-k.wake:
-			k.pushDirty(ctx, full)
+			wake = k.wake
+			within(spread(fullSyncPeriod, k.scale()))
+			k.pushAll(ctx, k.takeDirty())
 		}
 	}
 }
 
-// pushDirty sends all that differs, many at once. What fails is left for the next comparison, which then comes earlier.
-func (k *keeper) pushDirty(ctx context.Context, full *time.Timer) {
+// takeQueue empties the queue.
+func (k *keeper) takeQueue() []item {
 	k.mu.Lock()
-	items := make([]item, 0, len(k.dirty))
-	for i := range k.dirty {
-		items = append(items, i)
-	}
-	k.mu.Unlock()
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, pushers)
-	failed := false
-	var mu sync.Mutex // guards failed
-	for _, i := range items {
-		slots <- struct{}{}
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			defer func() { <-slots }()
-			if err := k.push(ctx, i); err != nil {
-				mu.Lock()
-				failed = true
-				mu.Unlock()
-			}
-		}()
-	}
-	wait.Wait()
-	if failed && ctx.Err() == nil {
-		full.Reset(retryPeriod/4 + rand.N(retryPeriod/4))
-	}
+	defer k.mu.Unlock()
+	items := sorted(k.queue)
+	clear(k.queue)
+	return items
 }
 
-// push sends one item's difference and says in the log if it cannot. Several may run at once, also for the same item.
+// takeDirty empties the queue and returns all that differs.
+func (k *keeper) takeDirty() []item {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.queue)
+	return sorted(k.dirty)
+}
+
+// sorted lists items, services first, because they take their checks along.
+func sorted(set map[item]bool) []item {
+	items := make([]item, 0, len(set))
+	for i := range set {
+		items = append(items, i)
+	}
+	slices.SortFunc(items, func(a, b item) int {
+		switch {
+		case a.check == b.check:
+			return strings.Compare(a.id, b.id)
+		case a.check:
+			return 1
+		}
+		return -1
+	})
+	return items
+}
+
+// pushAll sends items, many at once. What fails is left for the next comparison, which then comes earlier; while there
+// is no leader nothing else is tried.
+func (k *keeper) pushAll(ctx context.Context, items []item) {
+	ctx, give := context.WithCancel(ctx)
+	defer give()
+	work := make(chan item)
+	var wait sync.WaitGroup
+	for range min(pushers, len(items)) {
+		wait.Go(func() {
+			for i := range work {
+				if err := k.push(ctx, i); fault.Is(err, fault.NoLeader) {
+					give()
+				}
+			}
+		})
+	}
+send:
+	for _, i := range items {
+		select {
+		case work <- i:
+		case <-ctx.Done():
+			break send
+		}
+	}
+	close(work)
+	wait.Wait()
+}
+
+// sendNow writes a change to the catalog before its client is answered. If that fails the log says so and anti-entropy
+// repeats it: the change itself has happened.
+func (k *keeper) sendNow(ctx context.Context, i item) { _ = k.push(ctx, i) }
+
+// push brings the catalog in step with an item and says in the log if it cannot. Several may run at once; of those that
+// write one item, one after the other, so that the catalog is never left with the older.
 func (k *keeper) push(ctx context.Context, i item) error {
-	command, done := k.difference(i)
-	if command == nil {
+	if err := k.pushOwner(ctx, i); err != nil {
+		return err
+	}
+	f, release := k.board(i)
+	if f == nil {
 		return nil
 	}
-	_, _, err := k.host.Door.Apply(ctx, command, room.Options{Token: k.token(i)})
-	var refused *fault.Error
+	defer release()
+	_, _, err := k.host.Door.Apply(ctx, f.command, room.Options{Token: f.token})
+	denied := fault.Is(err, fault.Denied) // asking again at once would not help; the next comparison does
+	k.arrive(f, err == nil || denied)
 	switch {
 	case err == nil:
-		done()
 		return nil
-	case errors.As(err, &refused) && refused.Kind == fault.Denied:
-		done() // asking again at once would not help; the next comparison does
+	case denied:
 		k.log.Warn("registration blocked by access rules", "id", i.id, "error", err)
 		return nil
-	case errors.As(err, &refused) && refused.Kind == fault.Refused && i.check:
+	case i.check && fault.Is(err, fault.Refused):
 		k.markOwner(i.id)
 	}
-	if ctx.Err() == nil {
+	if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		k.log.Warn("cannot write to the catalog", "id", i.id, "error", err)
 	}
+	nudge(k.retry)
 	return err
 }
 
-func (k *keeper) token(i item) string {
+// pushOwner sends the service of a check first, if it differs and cannot go in one Command with the check because their
+// tokens are not the same.
+func (k *keeper) pushOwner(ctx context.Context, i item) error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if i.check {
-		if c := k.checks[i.id]; c != nil {
-			return c.token
-		}
-	} else if s := k.services[i.id]; s != nil {
-		return s.token
+	owner, apart := item{}, false
+	if c := k.checks[i.id]; i.check && c != nil {
+		owner = item{id: c.row.ServiceID}
+		s := k.services[owner.id]
+		apart = s != nil && k.dirty[owner] && s.token != c.token
 	}
-	return ""
+	k.mu.Unlock()
+	if !apart {
+		return nil
+	}
+	return k.push(ctx, owner)
+}
+
+// board waits until nobody else writes the item or what goes with it, and makes the Command; nil if there is nothing to
+// do any more.
+func (k *keeper) board(i item) (f *flight, release func()) {
+	for {
+		k.mu.Lock()
+		want := k.group(i)
+		k.mu.Unlock()
+		if len(want) == 0 {
+			return nil, nil
+		}
+		release = k.flights.take(want)
+		k.mu.Lock()
+		now := k.group(i)
+		if len(now) > 0 && covers(want, now) {
+			f = k.depart(i, now)
+		}
+		k.mu.Unlock()
+		if f != nil {
+			return f, release
+		}
+		release()
+	}
 }
 
 // markOwner sends the service of a check anew: the catalog has lost it.
@@ -133,226 +227,155 @@ func (k *keeper) markOwner(check string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c := k.checks[check]; c != nil && k.services[c.row.ServiceID] != nil {
-		k.mark(item{id: c.row.ServiceID})
+		k.touch(item{id: c.row.ServiceID})
+		k.hurry(item{id: c.row.ServiceID})
 	}
 }
 
-// difference returns the Command that brings the catalog in step with the item, nil if it is, and what to call once it
-// is done. A service goes with those of its checks that differ too.
-func (k *keeper) difference(i item) (room.Command, func()) {
+// group names what is written to the catalog together with an item: nothing if that is in step; a service with those of
+// its checks that differ and have its token; a check with its service, if that differs. mu is held.
+func (k *keeper) group(i item) map[item]bool {
+	if !k.dirty[i] {
+		return nil
+	}
+	all := map[item]bool{i: true}
+	if c := k.checks[i.id]; i.check && c != nil {
+		s := k.services[c.row.ServiceID]
+		if s == nil || !k.dirty[item{id: s.row.ID}] || s.token != c.token {
+			return all
+		}
+		i = item{id: s.row.ID}
+		all[i] = true
+	}
+	if s := k.services[i.id]; !i.check && s != nil {
+		for id, c := range k.bound[i.id] {
+			if b := (item{true, id}); k.dirty[b] && c.token == s.token {
+				all[b] = true
+			}
+		}
+	}
+	return all
+}
+
+// flight is a Command on its way to the catalog.
+type flight struct {
+	command   room.Command
+	token     string
+	revisions map[item]uint64 // of what it carries; 0 for what it removes
+	withNode  bool            // it carries the node's row
+}
+
+// depart makes the Command for a group. Deregistrations go with the agent's own token. mu is held.
+func (k *keeper) depart(i item, group map[item]bool) *flight {
+	f := &flight{revisions: map[item]uint64{}}
+	for g := range group {
+		k.flying[g] = true
+		f.revisions[g] = 0
+		if p := k.progressOf(g); p != nil {
+			f.revisions[g] = p.revision
+		}
+	}
+	if k.progressOf(i) == nil { // then it is alone
+		f.command = removal(k.host.Self.Node, i)
+		return f
+	}
+	reg := k.nodeCommand()
+	for g := range group {
+		if g.check {
+			c := k.checks[g.id]
+			c.settle()
+			reg.Checks = append(reg.Checks, c.row)
+			f.token = c.token
+		} else {
+			reg.Service = k.services[g.id].row
+			f.token = k.services[g.id].token
+		}
+	}
+	slices.SortFunc(reg.Checks, func(a, b *catalog.Check) int { return strings.Compare(a.CheckID, b.CheckID) })
+	f.command, f.withNode = reg, !reg.SkipNode
+	return f
+}
+
+func removal(node string, i item) room.Command {
+	if i.check {
+		return &catalog.Deregister{Node: node, CheckID: i.id}
+	}
+	return &catalog.Deregister{Node: node, ServiceID: i.id}
+}
+
+// arrive notes the end of a write. What has changed meanwhile still differs.
+func (k *keeper) arrive(f *flight, done bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.dirty[i] {
-		return nil, nil
+	k.clock++
+	for i, revision := range f.revisions {
+		delete(k.flying, i)
+		p := k.progressOf(i)
+		if p != nil {
+			p.settled = k.clock
+		}
+		if !done || p == nil && revision != 0 || p != nil && p.revision != revision {
+			continue
+		}
+		delete(k.dirty, i)
+		if s := k.services[i.id]; !i.check && s != nil {
+			s.claimed = false
+		}
 	}
-	sent := map[item]uint64{}
-	c := k.register()
-	switch {
-	case i.check:
-		x := k.checks[i.id]
-		if x == nil {
-			return &catalog.Deregister{Node: k.host.Self.Node, CheckID: i.id}, k.removed(i)
-		}
-		if s := k.services[x.row.ServiceID]; s != nil && !s.sync.clean() {
-			return k.withService(c, s, sent), k.done(sent, c.SkipNode)
-		}
-		sent[i] = x.sync.revision
-		c.Checks = []*catalog.Check{x.row}
-	default:
-		s := k.services[i.id]
-		if s == nil {
-			return &catalog.Deregister{Node: k.host.Self.Node, ServiceID: i.id}, k.removed(i)
-		}
-		return k.withService(c, s, sent), k.done(sent, c.SkipNode)
+	if done && f.withNode {
+		k.nodeSent = true
 	}
-	return c, k.done(sent, c.SkipNode)
 }
 
-func (k *keeper) withService(c *catalog.Register, s *service, sent map[item]uint64) *catalog.Register {
-	id := s.row.ID
-	c.Service = s.row
-	sent[item{id: id}] = s.sync.revision
-	for i := range k.dirty {
-		if x := k.checks[i.id]; i.check && x != nil && x.row.ServiceID == id {
-			c.Checks = append(c.Checks, x.row)
-			sent[i] = x.sync.revision
-		}
-	}
-	slices.SortFunc(c.Checks, func(a, b *catalog.Check) int { return strings.Compare(a.CheckID, b.CheckID) })
-	return c
-}
-
-// register starts a Command with this agent's node, which is written only while the catalog has not got it.
-func (k *keeper) register() *catalog.Register {
+// nodeCommand starts a Command with this agent's node, which is written only while the catalog has not got it. mu is
+// held.
+func (k *keeper) nodeCommand() *catalog.Register {
 	self := &k.host.Self
 	c := &catalog.Register{SkipNode: k.nodeSent,
 		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
-		c.Row.TaggedAddresses, c.Row.Meta = wire.PairsOf(self.Tagged), wire.PairsOf(self.Meta)
+		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(self.Meta)
 	}
 	return c
 }
 
-func (k *keeper) removed(i item) func() {
-	return func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if (i.check && k.checks[i.id] == nil) || (!i.check && k.services[i.id] == nil) {
-			delete(k.dirty, i)
-		}
-	}
-}
-
-func (k *keeper) done(sent map[item]uint64, skippedNode bool) func() {
-	return func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.nodeSent = k.nodeSent || !skippedNode
-		for i, revision := range sent {
-			p := k.progressOf(i)
-			if p == nil {
-				continue
-			}
-			p.sent = max(p.sent, revision)
-			if p.clean() {
-				delete(k.dirty, i)
-			}
-		}
-	}
-}
-
-func (k *keeper) progressOf(i item) *progress {
-	if i.check {
-		if c := k.checks[i.id]; c != nil {
-			return &c.sync
-		}
-	} else if s := k.services[i.id]; s != nil {
-		return &s.sync
-	}
-	return nil
-}
-
-// compare reads what the catalog has of this node and marks what differs, both ways.
-func (k *keeper) compare(ctx context.Context) error {
-	node := strings.ToLower(k.host.Self.Node)
-	stale := room.Options{Consistency: httpd.Stale}
-	services, _, err := k.host.Door.Read(ctx, catalog.NodeQuery{Node: node}, stale)
-	if err != nil {
-		return err
-	}
-	checks, _, err := k.host.Door.Read(ctx, health.NodeChecksQuery{Node: node}, stale)
-	if err != nil {
-		return err
-	}
-	theirs := services.Value.(*catalog.NodeServices)
+// reap deregisters services of which a check has been critical for longer than it may.
+func (k *keeper) reap() {
 	k.mu.Lock()
-	k.nodeSent = theirs != nil && k.nodeEquals(theirs.Node)
-	if theirs != nil {
-		k.compareServices(theirs.Services)
-	} else {
-		k.compareServices(nil)
-	}
-	k.compareChecks(checks.Value.(health.CheckList))
-	var row *catalog.Register
-	if !k.nodeSent {
-		row = k.register()
+	late := map[string]bool{}
+	for _, c := range k.checks {
+		if c.row.ServiceID != "" && c.late() {
+			late[c.row.ServiceID] = true
+		}
 	}
 	k.mu.Unlock()
-	if row == nil {
-		return nil
-	}
-	if _, _, err = k.host.Door.Apply(ctx, row, room.Options{}); err == nil {
-		k.done(nil, false)()
-	}
-	return err
-}
-
-// nodeEquals compares the catalog's row with this agent's node. Tagged addresses in the name of "consul-" belong to
-// others and are kept.
-func (k *keeper) nodeEquals(n *catalog.Node) bool {
-	self := &k.host.Self
-	return n.ID == self.ID && n.Address == self.Address && n.Meta.Equal(wire.PairsOf(self.Meta)) &&
-		n.TaggedAddresses.Equal(wire.PairsOf(self.Tagged))
-}
-
-func (k *keeper) compareServices(theirs []*catalog.Service) {
-	seen := map[string]bool{}
-	for _, t := range theirs {
-		s := k.services[t.ID]
-		seen[t.ID] = true
-		switch {
-		case s == nil && t.ID != consulService:
-			k.dirty[item{id: t.ID}] = true
-		case s == nil:
-		default:
-			if s.row.EnableTagOverride && !slices.Equal(s.row.Tags, t.Tags) {
-				row := s.row.Copy()
-				row.Tags = t.Tags
-				s.row = row
+	for id := range late {
+		err := k.deregister(id, func(*service) bool {
+			for _, c := range k.bound[id] {
+				if c.late() {
+					return true
+				}
 			}
-			k.settle(item{id: t.ID}, &s.sync, s.row.Same(t))
-		}
-	}
-	for id, s := range k.services {
-		if !seen[id] {
-			k.settle(item{id: id}, &s.sync, false)
-		}
-	}
-}
-
-func (k *keeper) compareChecks(theirs health.CheckList) {
-	seen := map[string]bool{}
-	for _, t := range theirs {
-		c := k.checks[t.CheckID]
-		seen[t.CheckID] = true
-		switch {
-		case c == nil && t.CheckID != catalog.SerfHealth:
-			k.dirty[item{true, t.CheckID}] = true
-		case c == nil:
-		default:
-			row := c.row
-			if c.defers != nil { // an output that waits to be sent is no difference
-				row = row.Copy()
-				row.Output = t.Output
-			}
-			k.settle(item{true, t.CheckID}, &c.sync, row.Same(t))
-		}
-	}
-	for id, c := range k.checks {
-		if !seen[id] {
-			k.settle(item{true, id}, &c.sync, false)
-		}
-	}
-}
-
-// settle notes the outcome of a comparison. What changed here since the catalog was read is left to the next push.
-func (k *keeper) settle(i item, p *progress, same bool) {
-	if same {
-		p.sent = p.revision
-		delete(k.dirty, i)
-		return
-	}
-	p.revision++
-	k.dirty[i] = true
-}
-
-// reap deregisters services of which a check has been critical for longer than it may.
-func (k *keeper) reap(ctx context.Context) {
-	k.mu.Lock()
-	var late []string
-	for _, c := range k.checks {
-		if c.input == nil || c.row.ServiceID == "" || c.since.IsZero() || c.input.DeregisterCriticalServiceAfter == 0 {
+			return false
+		})
+		if isGone(err) {
 			continue
 		}
-		if time.Since(c.since) > max(dur(c.input.DeregisterCriticalServiceAfter), time.Minute) {
-			late = append(late, c.row.ServiceID)
+		if err != nil {
+			k.log.Warn("cannot deregister a service that has been critical for too long", "service", id, "error", err)
+			continue
 		}
+		k.log.Info("deregistered a service that had been critical for too long", "service", id)
+		k.mu.Lock()
+		k.hurry(item{id: id})
+		k.mu.Unlock()
 	}
-	k.mu.Unlock()
-	for _, id := range late {
-		k.log.Info("deregistering a service that has been critical for too long", "service", id)
-		if err := k.deregister(ctx, id); err != nil {
-			k.log.Warn("cannot deregister a critical service", "service", id, "error", err)
-		}
+}
+
+// late reports whether the check has been critical for longer than its definition allows. mu is held.
+func (c *checked) late() bool {
+	if c.input == nil || c.since.IsZero() || c.input.DeregisterCriticalServiceAfter <= 0 {
+		return false
 	}
+	return time.Since(c.since) > max(dur(c.input.DeregisterCriticalServiceAfter), time.Minute)
 }

@@ -205,3 +205,37 @@ func TestOldEpochKnowsItsPast(t *testing.T) {
 		t.Error("what was kept before the restore is not known")
 	}
 }
+
+// TestOneCommandOneVersion: only a Command's last word on a key counts, in the chain and against the limits.
+func TestOneCommandOneVersion(t *testing.T) {
+	s := New([]AnyTable{items}, nil, Limits{Versions: 3, Bytes: 5000})
+	putAt(t, s, "k", 0, 500)
+	putAt(t, s, "k", 0, 500)
+	do(t, s, func(tx *Tx) {
+		for range 10 {
+			items.Put(tx, &item{Key: "k", Value: make([]byte, 500)})
+			items.Delete(tx, "k")
+		}
+		items.Put(tx, &item{Key: "k", Value: make([]byte, 500)})
+	})
+	if n, size := chain(s, "k"); n != 3 || size != 1500 || len(s.history.ring) != 2 || s.history.bytes > 1100 {
+		t.Errorf("%d versions of %d bytes, %d of %d bytes in the ring", n, size, len(s.history.ring), s.history.bytes)
+	}
+}
+
+// TestViewsShareTrees: a commit copies the trees of the tables whose keys changed and of no others.
+func TestViewsShareTrees(t *testing.T) {
+	s := New(worldTables, nil, Limits{})
+	do(t, s, func(tx *Tx) { items.Put(tx, &item{Key: "a", Group: "g"}); logs.Put(tx, &logRow{"a", 1}) })
+	first := s.View()
+	defer first.Release()
+	do(t, s, func(tx *Tx) {
+		items.Put(tx, &item{Key: "a", Group: "g", Value: []byte("new")})
+		logs.Put(tx, &logRow{"b", 1})
+	})
+	second := s.View()
+	defer second.Release()
+	if first.tree(items.id()) != second.tree(items.id()) || first.tree(logs.id()) == second.tree(logs.id()) {
+		t.Error("an update copied its table, or an insert did not")
+	}
+}

@@ -284,6 +284,9 @@ func TestRewrite(t *testing.T) {
 			t.Fatalf("damage at byte %d is copied", i)
 		}
 	}
+	if Rewrite(io.Discard, bytes.NewReader(append(bytes.Clone(image), 0)), 9, "x") == nil {
+		t.Error("what follows the end is ignored")
+	}
 	if err := Rewrite(&shortWriter{10}, bytes.NewReader(image), 9, "x"); err == nil {
 		t.Error("a writer's error is ignored")
 	}

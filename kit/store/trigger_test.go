@@ -107,8 +107,6 @@ func TestLoopsMayWrite(t *testing.T) {
 		for i := range 500 {
 			items.Put(tx, &item{Key: fmt.Sprintf("k%03d", i), Group: fmt.Sprint("g", i%100)})
 		}
-	})
-	do(t, s, func(tx *Tx) {
 		n := 0
 		for g := range items.Keys(tx, "group") {
 			for x := range items.By(tx, "group", g) {

@@ -102,6 +102,7 @@ func TestTouchedIndexes(t *testing.T) {
 	do(t, s, func(tx *Tx) {
 		for _, s := range manySubjects(100) {
 			tx.Touch(s)
+			tx.Forget(s)
 		}
 	})
 	do(t, s, func(tx *Tx) { tx.Forget(a) }) // has none: changes nothing
@@ -127,6 +128,10 @@ func TestRestoreWakesAll(t *testing.T) {
 	if calls != 1 || w.Touches() != 1 || s.Epoch() != old.Epoch()+1 {
 		t.Errorf("%d calls, %d touches, epoch %d after %d", calls, w.Touches(), s.Epoch(), old.Epoch())
 	}
+	if len(s.history.pins) != 0 {
+		t.Error("a view of the state replaced pins versions of the new one")
+	}
+	do(t, s, func(tx *Tx) { tx.Touch(Subject{Kind: "elsewhere"}) })
 	if err := s.Restore(strings.NewReader("nonsense")); err == nil || calls != 1 || s.Epoch() != old.Epoch()+1 {
 		t.Errorf("a refused restore: %v, %d calls, epoch %d", err, calls, s.Epoch())
 	}
