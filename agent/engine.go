@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-sockaddr"
@@ -176,6 +177,14 @@ func orElse(a, b string) string {
 
 // listen opens the sockets of HTTP and DNS. An address that is taken is named with its setting.
 func listen(s *Settings) (*listeners, error) {
+	if err := enoughFiles(s.MaxConns); err != nil {
+		return nil, err
+	}
+	for _, addr := range addresses(s.HTTPAddr + " " + s.DNSAddr + " " + s.ClientAddr) {
+		if strings.HasPrefix(addr, "unix:") {
+			return nil, fmt.Errorf("unix sockets are not supported by this version of Rostra yet: replace %s in client_addr or addresses by an IP address", addr)
+		}
+	}
 	l := &listeners{}
 	for _, ip := range addresses(orElse(s.HTTPAddr, s.ClientAddr)) {
 		if s.HTTPPort <= 0 {
@@ -201,6 +210,19 @@ func listen(s *Settings) (*listeners, error) {
 	}
 	return l, nil
 }
+
+// enoughFiles refuses a limit of connections that the process could not hold: what it would refuse them with is its own
+// failure to open files.
+func enoughFiles(conns int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= uint64(conns)+ownFiles {
+		return nil
+	}
+	return fmt.Errorf("limits.http_max_conns_per_client is %d, but this process may only open %d files; raise that (ulimit -n) or lower the setting", conns, limit.Cur)
+}
+
+// ownFiles is what an agent opens besides its clients' connections.
+const ownFiles = 20
 
 // privateAddress finds the one address to advertise when the agent listens on all.
 func privateAddress(advertised bool) (string, error) {
