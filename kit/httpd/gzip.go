@@ -12,10 +12,19 @@ import (
 // gzipFrom is the smallest body worth compressing, in bytes: below, it fits one packet anyhow.
 const gzipFrom = 1400
 
-var gzipWriters = sync.Pool{New: func() any {
-	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-	return w
-}}
+// Bodies for one reader are compressed quickly, those that are kept for all readers well: it is done once, and what is
+// small enough leaves with its headers in one write.
+var (
+	quickWriters = newWriters(gzip.BestSpeed)
+	goodWriters  = newWriters(gzip.DefaultCompression)
+)
+
+func newWriters(level int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		w, _ := gzip.NewWriterLevel(nil, level) // the levels exist
+		return w
+	}}
+}
 
 // Compress returns body gzipped, for Shared values that keep it; nil if it is too short to be worth it.
 func Compress(body []byte) []byte {
@@ -23,17 +32,17 @@ func Compress(body []byte) []byte {
 		return nil
 	}
 	var b buffer
-	b.compress(body)
+	b.compress(goodWriters, body)
 	return bytes.Clone(b.b)
 }
 
-func (b *buffer) compress(body []byte) {
-	w := gzipWriters.Get().(*gzip.Writer)
+func (b *buffer) compress(writers *sync.Pool, body []byte) {
+	w := writers.Get().(*gzip.Writer)
 	w.Reset(b)
 	_, _ = w.Write(body) // a buffer takes everything
 	_ = w.Close()
 	w.Reset(nil)
-	gzipWriters.Put(w)
+	writers.Put(w)
 }
 
 // indent appends compact JSON with four blanks per level.

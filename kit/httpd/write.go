@@ -177,7 +177,7 @@ func send(w http.ResponseWriter, r *http.Request, status int, body []byte, share
 		if packed == nil {
 			buf := takeBuffer()
 			defer buf.release()
-			buf.compress(body)
+			buf.compress(quickWriters, body)
 			packed = buf.b
 		}
 		body = packed
