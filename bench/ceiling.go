@@ -52,7 +52,7 @@ func serveHTTP(addr string) error {
 				return
 			}
 			var zip bytes.Buffer
-			z, _ := gzip.NewWriterLevel(&zip, gzip.BestSpeed)
+			z, _ := gzip.NewWriterLevel(&zip, gzip.DefaultCompression)
 			z.Write(plain)
 			z.Close()
 			stored.Store(&blob{plain, zip.Bytes()})

@@ -94,11 +94,14 @@ func WriteFile(fs FS, name string, data []byte, perm os.FileMode) error {
 }
 
 func writeTemp(fs FS, temp string, data []byte, perm os.FileMode) error {
-	// A temporary file left by a power cut may have other rights than perm, so it is not reused.
-	if err := fs.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 	f, err := fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if errors.Is(err, os.ErrExist) {
+		// A temporary file left by a power cut may have other rights than perm, so it is not reused.
+		if err := fs.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		f, err = fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	}
 	if err != nil {
 		return err
 	}
