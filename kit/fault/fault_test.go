@@ -22,7 +22,7 @@ func TestStatus(t *testing.T) {
 
 // TestText: the text goes to the client unchanged, percent signs included.
 func TestText(t *testing.T) {
-	if got := New(Invalid, "100% sure").Error(); got != "100% sure" {
+	if got := New(Invalid, "%s", "100% sure").Error(); got != "100% sure" {
 		t.Errorf("text %q", got)
 	}
 }
