@@ -112,8 +112,8 @@ func (f files) remove(kind string, ids ...string) error {
 	return f.fs.SyncDir(filepath.Join(f.dir, kind))
 }
 
-// saveService writes the file of a service; bundled are the checks that are kept in it.
-func (f files) saveService(s *service, bundled []*checked) error {
+// saveService writes the file of a service; bundled are the checks that are kept in it, as they are now.
+func (f files) saveService(s *service, bundled []checked) error {
 	saved := savedService{Service: s.input.raw, Token: s.token}
 	have := map[string]bool{}
 	for _, c := range bundled {
@@ -129,7 +129,7 @@ func (f files) saveService(s *service, bundled []*checked) error {
 		}
 	}
 	slices.SortFunc(saved.Also, func(a, b savedPart) int { return strings.Compare(a.ID, b.ID) })
-	return f.save(servicesDir, s.row.ID, saved)
+	return f.save(servicesDir, s.input.id(), saved)
 }
 
 func (f files) saveCheck(c *checked) error {

@@ -81,7 +81,7 @@ func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
 	if err := a.k.register(reg); err != nil {
 		return httpd.Reply{}, err
 	}
-	a.k.sendNow(r.Context(), item{id: reg.service.row.ID})
+	a.k.sendNow(r.Context(), item{id: in.id()})
 	return httpd.Reply{}, nil
 }
 

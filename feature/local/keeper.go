@@ -315,8 +315,7 @@ func (k *keeper) putCheck(c *checked) {
 }
 
 // removeService takes a service and its checks out. The claim is held.
-func (k *keeper) removeService(s *service) {
-	id := s.row.ID
+func (k *keeper) removeService(id string, s *service) {
 	var stops []func()
 	k.mu.Lock()
 	for cid, c := range k.bound[id] {

@@ -182,6 +182,9 @@ func (k *keeper) loadServices(checks map[string]bool) error {
 		if err != nil {
 			return err
 		}
+		if in.Name == "" {
+			return errors.New("it holds no service")
+		}
 		if id := in.id(); k.services[id] != nil {
 			return k.files.remove(servicesDir, id)
 		}
@@ -242,9 +245,12 @@ func (k *keeper) loadChecks() error {
 			return err
 		}
 		var c *checked
-		if m := saved.Maintenance; m != nil {
+		switch m := saved.Maintenance; {
+		case m != nil:
 			c = k.modeCheck(m.ServiceID, m.Reason)
-		} else {
+		case len(saved.Check) == 0:
+			return errors.New("it holds no check")
+		default:
 			in, err := readCheck(saved.Check)
 			if err != nil {
 				return err

@@ -135,7 +135,7 @@ func (k *keeper) remark(in *serviceInput, s *catalog.Service) {
 	if in.mesh() && (old == nil || !old.input.mesh()) {
 		k.log.Warn("service mesh is not built yet: kind, proxy and connect of this service have no effect", "service", s.ID)
 	}
-	if strings.ContainsFunc(s.Service, notInNames) && (old == nil || old.row.Service != s.Service) {
+	if strings.ContainsFunc(s.Service, notInNames) && (old == nil || old.input.Name != s.Service) {
 		k.log.Warn("service cannot be found by DNS, because its name holds other characters than letters, digits and dashes", "service", s.Service)
 	}
 	for _, c := range in.Checks {
@@ -152,14 +152,15 @@ func notInNames(r rune) bool {
 // register keeps a registration on disk and puts it in place. Nothing has changed if its file cannot be written.
 func (k *keeper) register(r registration) error {
 	s := r.service
-	defer k.claim(s.row.ID, s.ids...)()
+	id := s.input.id()
+	defer k.claim(id, s.ids...)()
 	k.remark(s.input, s.row)
 	k.mu.Lock()
-	old := k.services[s.row.ID]
+	old := k.services[id]
 	gone, stay := k.others(r)
 	var replaced []checked // as they are now
-	for _, id := range s.ids {
-		if c := k.checks[id]; c != nil {
+	for _, cid := range s.ids {
+		if c := k.checks[cid]; c != nil {
 			replaced = append(replaced, *c)
 		}
 	}
@@ -168,23 +169,26 @@ func (k *keeper) register(r registration) error {
 	}
 	k.mu.Unlock()
 	if s.source == fromHTTP {
-		if err := k.files.saveService(s, append(stay, r.checks...)); err != nil {
-			k.revert(s.row.ID, old)
+		for _, c := range r.checks {
+			stay = append(stay, *c)
+		}
+		if err := k.files.saveService(s, stay); err != nil {
+			k.revert(id, old)
 			return err
 		}
 	}
 	k.putService(r, gone)
 	if s.source == fromFile && old != nil && old.source == fromHTTP {
-		if err := k.files.remove(servicesDir, s.row.ID); err != nil {
+		if err := k.files.remove(servicesDir, id); err != nil {
 			return err
 		}
 	}
-	return k.forget(replaced, s.row.ID)
+	return k.forget(replaced, id)
 }
 
 // others sorts the checks that the registration does not mention but the service has: those that go, and those that stay
 // in the service's file. A file replaces what files and the service's former file defined. mu is held.
-func (k *keeper) others(r registration) (gone, stay []*checked) {
+func (k *keeper) others(r registration) (gone []*checked, stay []checked) {
 	mentioned := map[string]bool{}
 	for _, id := range r.service.ids {
 		mentioned[id] = true
@@ -196,7 +200,7 @@ func (k *keeper) others(r registration) (gone, stay []*checked) {
 			r.replace && c.row.Type != maintenance:
 			gone = append(gone, c)
 		case c.bundled():
-			stay = append(stay, c)
+			stay = append(stay, *c)
 		}
 	}
 	return gone, stay
@@ -216,12 +220,12 @@ func (k *keeper) revert(id string, old *service) {
 }
 
 // bundledIn lists the checks kept in a service's file.
-func (k *keeper) bundledIn(id string) (list []*checked) {
+func (k *keeper) bundledIn(id string) (list []checked) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.bound[id] {
 		if c.bundled() {
-			list = append(list, c)
+			list = append(list, *c)
 		}
 	}
 	return list
@@ -321,7 +325,7 @@ func (k *keeper) deregister(id string, still func(*service) bool) error {
 			return err
 		}
 	}
-	k.removeService(s)
+	k.removeService(id, s)
 	return k.forget(was, id)
 }
 
@@ -372,8 +376,9 @@ func (k *keeper) modeCheck(serviceID, reason string) *checked {
 func (k *keeper) maintain(ctx context.Context, serviceID string, on bool, reason, token string) error {
 	c := k.modeCheck(serviceID, reason)
 	c.token = token
+	id := c.row.CheckID
 	k.mu.Lock()
-	svc, have := k.services[serviceID], k.checks[c.row.CheckID] != nil
+	svc, have := k.services[serviceID], k.checks[id] != nil
 	k.mu.Unlock()
 	if serviceID != "" && svc == nil {
 		return unknownService(serviceID)
@@ -385,12 +390,12 @@ func (k *keeper) maintain(ctx context.Context, serviceID string, on bool, reason
 			err = unknownService(serviceID)
 		}
 	case !on && have:
-		if err = k.deregisterCheck(c.row.CheckID, nil); fault.Is(err, fault.NotFound) {
+		if err = k.deregisterCheck(id, nil); fault.Is(err, fault.NotFound) {
 			err = nil // somebody else was faster
 		}
 	}
 	if err == nil {
-		k.sendNow(ctx, item{true, c.row.CheckID})
+		k.sendNow(ctx, item{true, id})
 	}
 	return err
 }

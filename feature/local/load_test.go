@@ -1,0 +1,228 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rostra/engine/room"
+)
+
+func def(file, key string, value map[string]any, lines map[string]int) room.Definition {
+	return room.Definition{File: file, Line: 3, Key: key, Value: value, Lines: lines}
+}
+
+type obj = map[string]any
+
+func TestDefinitionsOfFiles(t *testing.T) {
+	l := newLab(t)
+	bad := filepath.Join(safeDir(t), "bad.json")
+	if err := os.WriteFile(bad, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(bad, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		def  room.Definition
+		want string // IDs of services and checks, or an error
+	}{
+		{"port only", def("f", "service", obj{"name": "w", "port": int64(80)}, nil), "w"},
+		{"with ID", def("f", "services", obj{"ID": "w1", "Name": "w", "EnableTagOverride": true}, nil), "w1"},
+		{"any case", def("f", "services", obj{"NAME": "w", "enableTagOverride": true, "TAGGED_ADDRESSES": obj{"lan": obj{"address": "x"}}}, nil), "w"},
+		{"one check", def("f", "service", obj{"name": "w", "check": obj{"ttl": "1m"}}, nil), "w service:w"},
+		{"nothing in check", def("f", "service", obj{"name": "w", "check": obj{}}, nil), "w"},
+		{"check and checks", def("f", "service", obj{"name": "w", "check": obj{"ttl": "1m"}, "checks": []any{obj{"ttl": "1m"}, obj{"id": "c", "ttl": "1m"}}}, nil), "w c service:w:1 service:w:2"},
+		{"checks as one block", def("f", "service", obj{"name": "w", "checks": obj{"ttl": "1m"}}, nil), "w service:w"},
+		{"check as blocks", def("f", "service", obj{"name": "w", "check": []any{obj{"ttl": "1m"}, obj{"ttl": "1m"}}}, nil), "w service:w:1 service:w:2"},
+		{"single check", def("f", "check", obj{"name": "c", "tcp": "127.0.0.1:1", "interval": "1h"}, nil), "c"},
+		{"single check with ID", def("f", "checks", obj{"id": "i", "name": "c", "ttl": "1m", "deregister_critical_service_after": "1h"}, nil), "i"},
+		{"duration in nanoseconds", def("f", "check", obj{"name": "c", "ttl": int64(60e9)}, nil), "c"},
+
+		{"no name", def("d/f.json", "service", obj{"port": int64(1)}, nil), "d/f.json:3: service: Missing service name"},
+		{"unknown key", def("f", "service", obj{"name": "w", "prot": int64(1)}, map[string]int{"prot": 7}),
+			"f:7: invalid config key service.prot: remove it or correct its spelling"},
+		{"unknown key below", def("f", "services", obj{"name": "w", "checks": []any{obj{"ttl": "1m"}, obj{"Foo": "x"}}}, map[string]int{"checks": 4, "checks.1": 6, "checks.1.foo": 8}),
+			"f:8: invalid config key service.checks.1.Foo: remove it or correct its spelling"},
+		{"wrong type", def("f", "service", obj{"name": "w", "port": "80"}, map[string]int{"port": 9}), "f:9: service.port must be a whole number, not string"},
+		{"fraction", def("f", "service", obj{"name": "w", "port": 1.5}, map[string]int{"port": 9}), "f:9: service.port must be a whole number, not number 1.5"},
+		{"wrong list", def("f", "service", obj{"name": "w", "tags": "a"}, nil), "f:3: service.tags must be a list, not string"},
+		{"wrong duration", def("f", "service", obj{"name": "w", "check": obj{"ttl": "soon"}}, map[string]int{"check.ttl": 5}), `f:5: service.check.ttl: time: invalid duration "soon"`},
+		{"bad check", def("f", "service", obj{"name": "w", "checks": []any{obj{"http": "x"}}}, map[string]int{"checks.0": 5}),
+			"f:5: service.checks.0: Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
+		{"check is text", def("f", "service", obj{"name": "w", "check": "x"}, map[string]int{"check": 5}), "f:5: service.check: json: a definition must be an object"},
+		{"kind of check to come", def("f", "check", obj{"name": "w", "grpc": "x", "interval": "1s"}, nil), "f:3: check: Invalid check: checks of type grpc are not supported by this version of Rostra yet; use http, tcp, script or ttl"},
+		{"unsafe script", def(bad, "service", obj{"name": "w", "check": obj{"script": "true", "interval": "1h"}}, map[string]int{"check.script": 6}),
+			bad + ":6: service.check.script: this script is not run, because others than root and the agent's user can change " + bad + "; take their rights to it away, or set 'enable_local_script_checks' to true"},
+		{"script of a flag", def("flag -hcl", "service", obj{"name": "w", "check": obj{"args": []any{"true"}, "interval": "1h"}}, nil), "w service:w"},
+		{"error in a flag", def("flag -hcl", "service", obj{"name": "w", "x": "y"}, nil), "flag -hcl: invalid config key service.x: remove it or correct its spelling"},
+	} {
+		s := defaults()
+		s.Services = []room.Definition{test.def}
+		a, err := l.open(nil, "", s)
+		if err != nil {
+			if err.Error() != test.want {
+				t.Errorf("%s:\n got %v\nwant %s", test.name, err, test.want)
+			}
+			continue
+		}
+		if got := a.ids(); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+		a.stop()
+	}
+}
+
+// ids lists the local services and then the checks.
+func (a *agent) ids() string {
+	var all []string
+	for _, i := range sorted(a.items()) {
+		all = append(all, i.id)
+	}
+	return strings.Join(all, " ")
+}
+
+func (a *agent) items() map[item]bool {
+	a.k.mu.Lock()
+	defer a.k.mu.Unlock()
+	set := map[item]bool{}
+	for id := range a.k.services {
+		set[item{id: id}] = true
+	}
+	for id := range a.k.checks {
+		set[item{true, id}] = true
+	}
+	return set
+}
+
+func with(defs ...room.Definition) *Settings {
+	s := defaults()
+	for _, d := range defs {
+		if strings.HasPrefix(d.Key, "service") {
+			s.Services = append(s.Services, d)
+		} else {
+			s.Checks = append(s.Checks, d)
+		}
+	}
+	return s
+}
+
+func (a *agent) reload(s *Settings) {
+	a.t.Helper()
+	if err := a.k.part().Reload(s); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// settle compares with the catalog and sends all that differs, as the loops do.
+func (a *agent) settle() {
+	a.t.Helper()
+	for range 2 { // the first may find that the catalog has lost the service of a check
+		if err := a.k.compare(a.t.Context()); err != nil {
+			a.t.Fatal(err)
+		}
+		a.k.pushAll(a.t.Context(), a.k.takeDirty())
+	}
+}
+
+func TestReload(t *testing.T) {
+	l := newLab(t)
+	web := def("f", "service", obj{"name": "web", "check": obj{"ttl": "1h"}, "checks": []any{obj{"ttl": "2h"}}}, nil)
+	db := def("f", "service", obj{"name": "db", "check": obj{"ttl": "1h"}}, nil)
+	disk := def("f", "check", obj{"name": "disk", "ttl": "1h"}, nil)
+	a := l.must(nil, "", with(web, db, disk, def("f", "check", obj{"name": "of-db", "service_id": "db", "ttl": "1h"}, nil)))
+	a.settle()
+	l.agree(a)
+	a.put("service/register", `{"Name":"api","Check":{"TTL":"1h"}}`)
+	a.put("check/register", `{"Name":"extra","ServiceID":"web","TTL":"1h"}`)
+	a.put("service/maintenance/web?enable=true", "")
+	for _, id := range []string{"service:web:1", "service:web:2", "service:db", "disk", "extra", "of-db"} {
+		a.put("check/pass/"+id+"?note="+id, "")
+	}
+	running := a.runnerOf("disk")
+	changed := def("f", "service", obj{"name": "web", "tags": []any{"new"}, "checks": []any{obj{"id": "service:web:1", "ttl": "3h"}}}, nil)
+	before := a.ids()
+	s := with(web, db, changed, disk)
+	s.Services[2].Key = "services"
+	s.DiscardOutput = true
+	if err := a.k.part().Reload(with(web, def("f", "service", obj{"name": "x", "y": "z"}, nil))); err == nil || a.ids() != before {
+		t.Fatalf("a reload with a mistake: %v, %s", err, a.ids())
+	}
+	a.reload(s)
+	a.settle()
+	l.agree(a)
+	if got, want := a.ids(), "api db web _service_maintenance:web disk extra service:api service:db service:web:1"; got != want {
+		t.Fatalf("after a reload %s, want %s", got, want)
+	}
+	for _, id := range []string{"service:web:1", "service:db", "disk", "extra"} {
+		if c := a.checks()[id]; c.Status != "passing" || c.Output != id {
+			t.Errorf("%s lost its status: %s", id, show(c))
+		}
+	}
+	if a.runnerOf("disk") != running {
+		t.Error("a check that did not change was started anew")
+	}
+	if !strings.Contains(a.log.String(), "defines this twice") {
+		t.Error("nothing is said of the service defined twice")
+	}
+	a.put("check/pass/disk?note=y", "")
+	a.put("check/fail/disk?note=z", "")
+	if got := a.checks()["disk"].Output; got != "" {
+		t.Errorf("discard_check_output was not taken over: %q", got)
+	}
+	a.reload(with())
+	a.settle()
+	l.agree(a)
+	if got, want := a.ids(), "api service:api"; got != want {
+		t.Fatalf("without definitions %s, want %s", got, want)
+	}
+}
+
+func (a *agent) runnerOf(id string) any {
+	a.k.mu.Lock()
+	defer a.k.mu.Unlock()
+	return a.k.checks[id].runner
+}
+
+func TestFileTakesOverWhatCameOverHTTP(t *testing.T) {
+	l := newLab(t)
+	dir := t.TempDir()
+	a := l.must(osDisk, dir, with())
+	a.put("service/register", `{"Name":"web","Port":1,"Checks":[{"TTL":"1h","CheckID":"old"},{"TTL":"1h","CheckID":"both"}]}`)
+	a.put("check/register", `{"Name":"own","ServiceID":"web","TTL":"1h"}`)
+	a.put("check/register", `{"Name":"lone","TTL":"1h"}`)
+	for _, id := range []string{"old", "both", "own", "lone"} {
+		a.put("check/pass/"+id, "")
+	}
+	s := with(def("f", "service", obj{"name": "web", "port": int64(2), "check": obj{"id": "both", "ttl": "1h"}}, nil),
+		def("f", "check", obj{"name": "lone", "ttl": "1h"}, nil))
+	for _, how := range []string{"reload", "start"} {
+		if how == "reload" {
+			a.reload(s)
+		} else {
+			a.stop()
+			a = l.must(osDisk, dir, s)
+		}
+		a.settle()
+		l.agree(a)
+		if got, want := a.ids(), "web both lone own"; got != want {
+			t.Fatalf("%s: %s, want %s", how, got, want)
+		}
+		if _, text := a.do("GET", "services", ""); !strings.Contains(text, `"Port":2`) {
+			t.Errorf("%s: %s", how, text)
+		}
+		if got := dirNames(t, dir); got != "checks/1 services/0" {
+			t.Errorf("%s: files %s", how, got)
+		}
+	}
+	a.stop()
+	a = l.must(osDisk, dir, with())
+	if got := a.ids(); got != "" {
+		t.Errorf("without the file: %s", got)
+	}
+	if got := dirNames(t, dir); got != "checks/0 services/0" {
+		t.Errorf("without the file: files %s", got)
+	}
+}
