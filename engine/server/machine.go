@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -73,6 +74,9 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 			out[i].Value, err = c.Run(tx)
 			return err
 		})
+		if p := (*store.Panic)(nil); errors.As(out[i].Err, &p) {
+			m.opts.Log.Error("a command panicked and was undone", "command", c.Name(), "panic", p.Value, "stack", string(p.Stack))
+		}
 	}
 	batch.Commit()
 	m.stats.commands.Add(uint64(len(b.Commands)))

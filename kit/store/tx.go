@@ -3,8 +3,6 @@ package store
 import (
 	"fmt"
 	"runtime/debug"
-
-	"rostra/kit/fault"
 )
 
 // Batch is the work of one log entry: several Commands, each with its own index, published together. Only the goroutine
@@ -21,6 +19,15 @@ func (s *Store) Begin(now int64) *Batch {
 	return &Batch{tx: Tx{store: s, now: now}, start: s.index}
 }
 
+// Panic is the error of a Command that panicked: a mistake of ours, which its undoing has made harmless.
+type Panic struct {
+	Value any
+	Stack []byte // for the log, not for clients
+}
+
+// Error returns the text for the client.
+func (p *Panic) Error() string { return fmt.Sprintf("cannot apply the command: %v", p.Value) }
+
 // Run runs one Command. If it returns an error or panics, everything it wrote is undone and the error is returned; the
 // index moves only if it changed something.
 func (b *Batch) Run(command func(*Tx) error) (err error) {
@@ -29,7 +36,7 @@ func (b *Batch) Run(command func(*Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			tx.undo()
-			err = fault.New(fault.Internal, "cannot apply the command: %v\n%s", p, debug.Stack())
+			err = &Panic{p, debug.Stack()}
 		}
 	}()
 	if err := command(tx); err != nil {
