@@ -130,16 +130,22 @@ func (a *answers) leave(c *cell) {
 	}
 }
 
-// evict drops cells that nobody has held since the given time; at least the given number, older or not.
+// evict drops the cells that nobody has held since the given time, and if they are fewer than least, others of the idle.
 func (a *answers) evict(since time.Time, least int) {
+	least -= a.drop(func(c *cell) bool { return c.last.Before(since) })
+	a.drop(func(*cell) bool { least--; return least >= 0 })
+}
+
+func (a *answers) drop(which func(*cell) bool) (n int) {
 	for q, c := range a.cells {
-		if c.users == 0 && (c.last.Before(since) || least > 0) {
+		if c.users == 0 && which(c) {
 			c.waiter.Close()
 			delete(a.cells, q)
-			a.idle--
-			least--
+			n++
 		}
 	}
+	a.idle -= n
+	return n
 }
 
 // touched is called by the commit: readers that are parked get a new evaluation, others make it when they come.
@@ -227,6 +233,15 @@ func (c *cell) current() *answer {
 		return a
 	}
 	return nil
+}
+
+// since returns an answer as of at least floor touches: the one at hand if it is that new, else a fresh one. A member of a
+// crowd need not have what came after it asked.
+func (c *cell) since(s *Server, floor uint64) *answer {
+	if a := c.now.Load(); a != nil && a.touches >= floor {
+		return a
+	}
+	return c.fresh(s)
 }
 
 // fresh returns an answer that contains every write acknowledged before the call: the one at hand if it is current, else

@@ -67,20 +67,21 @@ func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, e
 	defer timer.Stop()
 	c.parked.Add(1)
 	defer c.parked.Add(-1)
-	s.stats.blocking.Add(1)
-	defer s.stats.blocking.Add(-1)
+	floor := c.waiter.Touches()
 	var first *answer
 	for {
 		next := c.changed()
-		if err := c.await(ctx, s.ended); err != nil {
+		if err := c.await(ctx, floor, s.ended); err != nil {
 			return nil, err
 		}
-		a := c.fresh(s)
+		a := c.since(s, floor)
 		if first == nil {
 			first = a
 			if a.Index > o.Index {
 				return s.confirmed(ctx, c, a, o)
 			}
+			s.stats.blocking.Add(1) // from here on it counts as parked
+			defer s.stats.blocking.Add(-1)
 		}
 		if a.lineage != first.lineage || a.Index > o.Index && !(a.Missing && first.Missing) {
 			return s.confirmed(ctx, c, a, o)
@@ -118,8 +119,8 @@ func (s *Server) confirmed(ctx context.Context, c *cell, a *answer, o room.Optio
 
 // await lets a member of a crowd wait for the crowd's turn before it asks for an evaluation: those who come back at once
 // after each change must not each cause one.
-func (c *cell) await(ctx context.Context, ended <-chan struct{}) error {
-	if !c.crowded() || c.current() != nil {
+func (c *cell) await(ctx context.Context, floor uint64, ended <-chan struct{}) error {
+	if a := c.now.Load(); a == nil || a.touches >= floor || !c.crowded() {
 		return nil
 	}
 	wait := c.turn()
@@ -160,12 +161,13 @@ func (w *watch) Latest() (room.Answer, error) { return w.cell.fresh(w.server).An
 func (w *watch) Next(ctx context.Context) (room.Answer, error) {
 	w.cell.parked.Add(1)
 	defer w.cell.parked.Add(-1)
+	floor := w.cell.waiter.Touches()
 	for {
 		next := w.cell.changed()
-		if err := w.cell.await(ctx, w.server.ended); err != nil {
+		if err := w.cell.await(ctx, floor, w.server.ended); err != nil {
 			return room.Answer{}, err
 		}
-		a := w.cell.fresh(w.server)
+		a := w.cell.since(w.server, floor)
 		if w.last == nil || a.different(w.last) {
 			w.last = a
 			return a.Answer, nil

@@ -43,8 +43,6 @@ type Server struct {
 	whole chan struct{}        // closed once everything committed before the start has been applied
 	once  sync.Once            // closes whole
 	ended chan struct{}        // closed when Run returns
-	duty  chan *term           // newest term to run loops for; nil to stop them
-	parts []*room.Part         // set before Run
 	began chan struct{}        // closed and replaced whenever ready changes
 	mu    sync.Mutex           // guards began
 	stats counters

@@ -12,8 +12,8 @@ import (
 	"rostra/kit/cli"
 )
 
-// Verbs returns the commands that list the catalog.
-func Verbs() []cli.Verb {
+// verbs returns the commands that list the catalog.
+func verbs() []cli.Verb {
 	return []cli.Verb{
 		{Path: "catalog", Summary: "Lists datacenters, nodes and services", Help: `
 Lists what the catalog knows:

@@ -79,7 +79,7 @@ func TestCLI(t *testing.T) {
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			agent := &clitest.Agent{Replies: test.replies}
-			got := clitest.Run(t, Verbs(), agent, "Node == db", strings.Fields(test.args)...)
+			got := clitest.Run(t, verbs(), agent, "Node == db", strings.Fields(test.args)...)
 			if want := (clitest.Result{Out: test.out, Err: test.errs, Code: test.code}); got != want {
 				t.Errorf("got %+v\nwant %+v", got, want)
 			}
@@ -98,19 +98,19 @@ func TestCLI(t *testing.T) {
 }
 
 func TestCLIHelp(t *testing.T) {
-	for _, v := range Verbs() {
-		got := clitest.Run(t, Verbs(), nil, "", append(strings.Fields(v.Path), "-h")...)
+	for _, v := range verbs() {
+		got := clitest.Run(t, verbs(), nil, "", append(strings.Fields(v.Path), "-h")...)
 		if got.Code != 0 || !strings.HasPrefix(got.Out, "Usage: consul "+v.Path+" ") || strings.Contains(got.Out, "{name}") {
 			t.Errorf("%s -h: %+v", v.Path, got)
 		}
 		if v.Flags == nil {
 			continue
 		}
-		got = clitest.Run(t, Verbs(), nil, "", append(strings.Fields(v.Path), "-no")...)
+		got = clitest.Run(t, verbs(), nil, "", append(strings.Fields(v.Path), "-no")...)
 		if got.Code != 1 || !strings.HasPrefix(got.Err, "flag provided but not defined: -no\n") {
 			t.Errorf("%s -no: %+v", v.Path, got)
 		}
-		got = clitest.Run(t, Verbs(), nil, "", strings.Fields(v.Path)...)
+		got = clitest.Run(t, verbs(), nil, "", strings.Fields(v.Path)...)
 		if got.Code != 1 || !strings.Contains(got.Err, "connection refused") {
 			t.Errorf("%s without agent: %+v", v.Path, got)
 		}

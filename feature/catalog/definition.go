@@ -6,9 +6,9 @@ import (
 	"rostra/kit/wire"
 )
 
-// Definition is how a check is to be run by an external monitor. The servers store and show it, and run nothing. The
+// definition is how a check is to be run by an external monitor. The servers store and show it, and run nothing. The
 // members that are set are shown in this order.
-type Definition struct {
+type definition struct {
 	Interval                       wire.Duration       `json:",omitempty"`
 	Timeout                        wire.Duration       `json:",omitempty"`
 	DeregisterCriticalServiceAfter wire.Duration       `json:",omitempty"`
@@ -44,13 +44,13 @@ type nanoseconds int64
 func (n *nanoseconds) UnmarshalJSON(b []byte) error { return (*wire.Duration)(n).UnmarshalJSON(b) }
 
 // UnmarshalJSON reads a definition; members it does not know are ignored, as Consul does here.
-func (d *Definition) UnmarshalJSON(b []byte) error {
-	type plain Definition
+func (d *definition) UnmarshalJSON(b []byte) error {
+	type plain definition
 	return json.Unmarshal(b, (*plain)(d))
 }
 
 // encode returns the JSON that is stored with the check; nil for an empty definition.
-func (d *Definition) encode() []byte {
+func (d *definition) encode() []byte {
 	b, err := json.Marshal(d)
 	if err != nil || string(b) == "{}" {
 		return nil
@@ -59,7 +59,7 @@ func (d *Definition) encode() []byte {
 }
 
 // kind is the check's Type if the request names none.
-func (d *Definition) kind() string {
+func (d *definition) kind() string {
 	switch {
 	case d.HTTP != "":
 		return "http"

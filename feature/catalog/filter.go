@@ -37,8 +37,8 @@ type ProxyView struct {
 	LocalServicePort                                                        int
 }
 
-// InstanceView is what a filter sees of an instance in its flat shape.
-type InstanceView struct {
+// instanceView is what a filter sees of an instance in its flat shape.
+type instanceView struct {
 	ID, Node, Address, Datacenter                       string
 	TaggedAddresses, NodeMeta                           wire.Pairs
 	ServiceKind, ServiceID, ServiceName, ServiceAddress string
@@ -92,9 +92,9 @@ func (c *Check) View() *CheckView {
 		ServiceTags: c.ServiceTags, ExposedPort: c.ExposedPort}
 }
 
-func instanceView(x Instance) *InstanceView {
+func viewOf(x instance) *instanceView {
 	n, s := x.Node, x.Service
-	return &InstanceView{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
+	return &instanceView{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
 		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta, ServiceKind: s.Kind, ServiceID: s.ID,
 		ServiceName: s.Service, ServiceAddress: s.Address, ServiceSocketPath: s.SocketPath, ServiceTags: s.Tags,
 		ServiceMeta: s.Meta, ServicePort: s.Port, ServiceEnableTagOverride: s.EnableTagOverride,

@@ -22,8 +22,8 @@ func (a handlers) routes() []httpd.Route {
 		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true},
 		{Method: "GET", Path: "/v1/catalog/datacenters", Serve: a.datacenters},
 		read("/v1/catalog/nodes", NodeView{}, a.nodes),
-		read("/v1/catalog/services", InstanceView{}, a.services),
-		read("/v1/catalog/service/", InstanceView{}, a.service),
+		read("/v1/catalog/services", instanceView{}, a.services),
+		read("/v1/catalog/service/", instanceView{}, a.service),
 		read("/v1/catalog/node/", ServiceView{}, a.node),
 		read("/v1/catalog/node-services/", ServiceView{}, a.nodeServices),
 	}
@@ -65,26 +65,20 @@ func (a handlers) datacenters(*httpd.Request) (httpd.Reply, error) {
 }
 
 func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
-	return Read(r, a.host.Door, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)})
+	return Read(r, a.host.Door, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)}, false)
 }
 
-// Read asks the door what the request wants to know and makes a reply of the answer.
-func Read(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
+// Read asks the door what the request wants to know and makes a reply of the answer. cacheable marks the endpoints that
+// know ?cached (conventions §10): the door keeps the answers that are asked for current, so all of them count as cached.
+func Read(r *httpd.Request, d room.Door, q room.Query, cacheable bool) (httpd.Reply, error) {
 	answer, meta, err := d.Read(r.Context(), q, room.OptionsOf(r))
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	return answer.Reply(meta), nil
-}
-
-// ReadCached is Read for the endpoints that know ?cached (conventions §10). The door keeps the answers that are asked for
-// current, so all of them count as cached.
-func ReadCached(r *httpd.Request, d room.Door, q room.Query) (httpd.Reply, error) {
-	reply, err := Read(r, d, q)
-	if err == nil {
-		markCached(r, reply.Meta)
+	if cacheable {
+		markCached(r, &meta)
 	}
-	return reply, err
+	return answer.Reply(meta), nil
 }
 
 func markCached(r *httpd.Request, m *room.Meta) {
@@ -96,7 +90,7 @@ func markCached(r *httpd.Request, m *room.Meta) {
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	meta := MetaWords(r.Params.NodeMeta)
 	if r.Filter == nil {
-		return ReadCached(r, a.host.Door, ServicesQuery{Meta: meta})
+		return Read(r, a.host.Door, ServicesQuery{Meta: meta}, true)
 	}
 	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
 	if err != nil {
@@ -111,15 +105,15 @@ func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 		}
 	}
 	markCached(r, &m)
-	return httpd.Reply{Value: TagsOf(kept), Meta: &m}, nil
+	return httpd.Reply{Value: tagsOf(kept), Meta: &m}, nil
 }
 
 func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return ReadCached(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
-		Meta: MetaWords(r.Params.NodeMeta)})
+	return Read(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
+		Meta: MetaWords(r.Params.NodeMeta)}, true)
 }
 
 func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {
@@ -135,7 +129,7 @@ func (a handlers) nodeServices(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	return httpd.Reply{Value: ServiceList{ns}, Meta: &meta}, nil
+	return httpd.Reply{Value: serviceList{ns}, Meta: &meta}, nil
 }
 
 // oneNode finds the node of the argument, a name or an ID, and its services that pass the filter.

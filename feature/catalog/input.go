@@ -44,7 +44,7 @@ type checkInput struct {
 	Type                                                               string
 	Interval, Timeout                                                  string
 	ExposedPort                                                        int
-	Definition                                                         Definition
+	Definition                                                         definition
 	CreateIndex, ModifyIndex                                           uint64
 	Namespace, Partition, PeerName                                     string
 }
@@ -131,14 +131,14 @@ func (in *serviceInput) service(node string) (*Service, error) {
 }
 
 // TaggedOf makes the stored form of tagged addresses: sorted by name.
-func TaggedOf(m map[string]AddressView) []TaggedAddress {
+func TaggedOf(m map[string]AddressView) []taggedAddress {
 	names := wire.Pairs{}
 	for name := range m {
 		names = append(names, wire.Pair{Key: name})
 	}
-	var list []TaggedAddress
+	var list []taggedAddress
 	for _, p := range wire.PairsOf(names.Map()) {
-		list = append(list, TaggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
+		list = append(list, taggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
 	}
 	return list
 }

@@ -13,14 +13,14 @@ import (
 // NodeList is the answer of catalog/nodes.
 type NodeList []*Node
 
-// Instance is one instance with its node: an element of catalog/service.
-type Instance struct {
+// instance is one instance with its node: an element of catalog/service.
+type instance struct {
 	Node    *Node
 	Service *Service
 }
 
 // InstanceList is the answer of catalog/service.
-type InstanceList []Instance
+type InstanceList []instance
 
 // NodeServices is a node with its instances, by ID.
 type NodeServices struct {
@@ -46,7 +46,7 @@ func (l NodeList) Equal(other any) bool {
 }
 
 func (l InstanceList) Len() int                          { return len(l) }
-func (l InstanceList) Item(i int) any                    { return instanceView(l[i]) }
+func (l InstanceList) Item(i int) any                    { return viewOf(l[i]) }
 func (l InstanceList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
 
 // AppendJSON appends the array.
@@ -69,8 +69,8 @@ func appendList(b []byte, l httpd.List) []byte {
 	return append(b, ']')
 }
 
-// TagsOf gathers the tags of each service's instances, sorted; of names that differ in case the first counts.
-func TagsOf(list InstanceList) ServiceTags {
+// tagsOf gathers the tags of each service's instances, sorted; of names that differ in case the first counts.
+func tagsOf(list InstanceList) ServiceTags {
 	tags, spelling := ServiceTags{}, map[string]string{}
 	for _, x := range list {
 		low := strings.ToLower(x.Service.Service)
@@ -107,7 +107,7 @@ func (t ServiceTags) Equal(other any) bool {
 }
 
 // AppendJSON appends the flat shape of catalog/service. The node's meta is NodeMeta here, and the indexes the instance's.
-func (x Instance) AppendJSON(b []byte) []byte {
+func (x instance) AppendJSON(b []byte) []byte {
 	n, s := x.Node, x.Service
 	b = httpd.AppendString(append(b, `{"ID":`...), n.ID)
 	b = httpd.AppendString(append(b, `,"Node":`...), n.Node)
@@ -152,11 +152,11 @@ func (ns *NodeServices) AppendJSON(b []byte) []byte {
 	return append(b, '}', '}')
 }
 
-// ServiceList is the same with an array of services: the shape of catalog/node-services.
-type ServiceList struct{ *NodeServices }
+// serviceList is the same with an array of services: the shape of catalog/node-services.
+type serviceList struct{ *NodeServices }
 
 // AppendJSON appends {"Node":…,"Services":[…]}, both null for no node.
-func (l ServiceList) AppendJSON(b []byte) []byte {
+func (l serviceList) AppendJSON(b []byte) []byte {
 	if l.NodeServices == nil {
 		return append(b, `{"Node":null,"Services":null}`...)
 	}

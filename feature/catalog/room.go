@@ -15,7 +15,7 @@ var Room = room.Room{
 		{New: func() room.Command { return new(Register) }, Rules: 1},
 		{New: func() room.Command { return new(Deregister) }, Rules: 1},
 	},
-	Verbs: Verbs(),
+	Verbs: verbs(),
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
 		return &room.Part{Routes: handlers{h}.routes()}, nil
 	},

@@ -11,7 +11,7 @@ import (
 	"rostra/kit/wire"
 )
 
-//go:generate go tool msgp -file service.go -o service_gen.go -tests=false -io=false
+//go:generate go tool msgp -file service.go -o service_gen.go -tests=false -io=false -unexported
 
 // Service is an instance of a service on a node.
 type Service struct {
@@ -21,7 +21,7 @@ type Service struct {
 	Service           string          `msg:"Service"` // the service's name
 	Tags              []string        `msg:"Tags,allownil"`
 	Address           string          `msg:"Address"`
-	TaggedAddresses   []TaggedAddress `msg:"TaggedAddresses,allownil"` // by name
+	TaggedAddresses   []taggedAddress `msg:"TaggedAddresses,allownil"` // by name
 	Meta              wire.Pairs      `msg:"Meta"`
 	Port              int             `msg:"Port"`
 	SocketPath        string          `msg:"SocketPath"`
@@ -30,11 +30,11 @@ type Service struct {
 	CreateIndex       uint64          `msg:"CreateIndex"`
 	ModifyIndex       uint64          `msg:"ModifyIndex"`
 
-	json atomic.Pointer[[]byte] // the nested shape, made at first read
+	json atomic.Pointer[[]byte] `msg:"-"` // the nested shape, made at first read
 }
 
-// TaggedAddress is a further address of an instance, under a name such as "lan_ipv4".
-type TaggedAddress struct {
+// taggedAddress is a further address of an instance, under a name such as "lan_ipv4".
+type taggedAddress struct {
 	Name    string `msg:"Name"`
 	Address string `msg:"Address"`
 	Port    int    `msg:"Port"`
@@ -57,7 +57,7 @@ var Services = store.NewTable[Service]("services", store.Schema[Service]{
 func Key(node, id string) string { return strings.ToLower(node) + "\x00" + strings.ToLower(id) }
 
 // sameName reports whether two names or IDs are the same key.
-func sameName(a, b string) bool { return strings.ToLower(a) == strings.ToLower(b) }
+func sameName(a, b string) bool { return Key(a, "") == Key(b, "") }
 
 // AppendJSON appends the nested shape: that of catalog/node, of health entries and of transactions.
 func (s *Service) AppendJSON(b []byte) []byte {

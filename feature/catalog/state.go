@@ -125,7 +125,7 @@ func (q ServicesQuery) Subjects() []store.Subject {
 
 // Run gathers the tags of each name; the first spelling of a name counts.
 func (q ServicesQuery) Run(r store.Reader) room.Answer {
-	return room.Answer{Value: TagsOf(allInstances(r, q.Meta.Meta())), Index: q.index(r)}
+	return room.Answer{Value: tagsOf(allInstances(r, q.Meta.Meta())), Index: q.index(r)}
 }
 
 // EveryInstanceQuery asks for all instances of all services, for lists that a filter thins. Its Value is an InstanceList.
@@ -161,7 +161,7 @@ func allInstances(r store.Reader, meta wire.Pairs) InstanceList {
 			node = Nodes.Get(r, strings.ToLower(s.Node))
 		}
 		if node.Meta.Contains(meta) {
-			list = append(list, Instance{node, s})
+			list = append(list, instance{node, s})
 		}
 	}
 	return list
@@ -190,7 +190,7 @@ func InstancesOf(r store.Reader, service string, tags, meta Words) InstanceList 
 	for s := range Services.By(r, "name", strings.ToLower(service)) {
 		n := Nodes.Get(r, strings.ToLower(s.Node))
 		if s.HasTags(wanted) && n.Meta.Contains(pairs) {
-			list = append(list, Instance{n, s})
+			list = append(list, instance{n, s})
 		}
 	}
 	return list
@@ -232,11 +232,11 @@ func (q FindQuery) Point() {}
 
 // Run finds the node.
 func (q FindQuery) Run(r store.Reader) room.Answer {
-	return room.Answer{Value: FindNode(r, q.NameOrID), Index: r.Touched(nodesChanged)}
+	return room.Answer{Value: findNode(r, q.NameOrID), Index: r.Touched(nodesChanged)}
 }
 
-// FindNode finds a node by name, or by an ID or a unique prefix of one, of at least two characters.
-func FindNode(r store.Reader, nameOrID string) *Node {
+// findNode finds a node by name, or by an ID or a unique prefix of one, of at least two characters.
+func findNode(r store.Reader, nameOrID string) *Node {
 	if n := Nodes.Get(r, strings.ToLower(nameOrID)); n != nil {
 		return n
 	}

@@ -72,7 +72,7 @@ func (k *keeper) compare(ctx context.Context) error {
 		return nil
 	}
 	if _, _, err = k.host.Door.Apply(ctx, row, room.Options{}); err == nil {
-		k.arrive(&flight{withNode: true}, true)
+		k.arrive(&flight{withNode: true}, true, false)
 	}
 	return err
 }

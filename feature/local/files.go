@@ -82,17 +82,6 @@ func (f files) path(kind, id string) string {
 	return filepath.Join(f.dir, kind, hex.EncodeToString(sum[:]))
 }
 
-func (f files) save(kind, id string, v any) error {
-	if f.dir == "" {
-		return nil
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return disk.WriteFile(f.fs, f.path(kind, id), b, 0o600)
-}
-
 // remove removes the files of IDs, durably; it is no error if there is none.
 func (f files) remove(kind string, ids ...string) error {
 	if f.dir == "" {
@@ -112,7 +101,8 @@ func (f files) remove(kind string, ids ...string) error {
 	return f.fs.SyncDir(filepath.Join(f.dir, kind))
 }
 
-// saveService writes the file of a service; bundled are the checks that are kept in it, as they are now.
+// saveService writes the file of a service, unless it holds the same already: some clients register anew every few
+// seconds. bundled are the checks that are kept in it, as they are now.
 func (f files) saveService(s *service, bundled []checked) error {
 	saved := savedService{Service: s.input.raw, Token: s.token}
 	have := map[string]bool{}
@@ -129,7 +119,20 @@ func (f files) saveService(s *service, bundled []checked) error {
 		}
 	}
 	slices.SortFunc(saved.Also, func(a, b savedPart) int { return strings.Compare(a.ID, b.ID) })
-	return f.save(servicesDir, s.input.id(), saved)
+	b, err := json.Marshal(saved)
+	if err != nil || f.dir == "" {
+		return err
+	}
+	sum := sha256.Sum256(b)
+	if s.kept == sum {
+		return nil
+	}
+	s.kept = [32]byte{}
+	if err := disk.WriteFile(f.fs, f.path(servicesDir, s.input.id()), b, 0o600); err != nil {
+		return err
+	}
+	s.kept = sum
+	return nil
 }
 
 func (f files) saveCheck(c *checked) error {
@@ -139,7 +142,11 @@ func (f files) saveCheck(c *checked) error {
 	} else {
 		saved.Check = c.input.raw
 	}
-	return f.save(checksDir, c.row.CheckID, saved)
+	b, err := json.Marshal(saved)
+	if err != nil || f.dir == "" {
+		return err
+	}
+	return disk.WriteFile(f.fs, f.path(checksDir, c.row.CheckID), b, 0o600)
 }
 
 // each decodes every file of a folder, and removes what a power cut left of one that was being written. A file that

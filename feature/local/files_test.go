@@ -41,7 +41,7 @@ func (a *agent) picture() string {
 	for _, i := range sorted(keysOf(a.k)) {
 		if !i.check {
 			s := a.k.services[i.id]
-			fmt.Fprintf(&b, "%s port %d tags %v token %q\n", i.id, s.row.Port, s.row.Tags, s.token)
+			fmt.Fprintf(&b, "%s port %d tags %v token %q\n", i.id, s.row.Port, s.input.Tags, s.token) // tags of the row may be the catalog's
 			continue
 		}
 		c := a.k.checks[i.id]
@@ -331,5 +331,42 @@ func TestScriptsNotAllowedAnyMoreAreKept(t *testing.T) {
 	a.stop()
 	if a = l.must(osDisk, dir, allowed); a.picture() != want {
 		t.Errorf("allowed again:\n%s", a.picture())
+	}
+}
+
+// stuck is a disk on which folders cannot be synced while fail is set: a file may then be there or not.
+type stuck struct {
+	disk.FS
+	fail bool
+}
+
+func (s *stuck) SyncDir(dir string) error {
+	if s.fail {
+		return os.ErrInvalid
+	}
+	return s.FS.SyncDir(dir)
+}
+
+// TestARegistrationThatIsHalfOnTheDiskIsUndone: its file has its name already when writing it fails.
+func TestARegistrationThatIsHalfOnTheDiskIsUndone(t *testing.T) {
+	l := newLab(t)
+	fs := &stuck{FS: disk.NewForgetful()}
+	a := l.must(fs, "/d", defaults())
+	a.put("service/register", bodyFor("service/register"))
+	a.put("check/register", bodyFor("check/register"))
+	want := a.picture()
+	fs.fail = true
+	for _, r := range []struct{ path, body string }{
+		{"service/register", `{"Name":"w","Port":9}`}, {"service/register", `{"Name":"new"}`},
+		{"check/register", `{"Name":"c","TTL":"9h"}`}, {"check/register", `{"Name":"new","TTL":"9h"}`},
+	} {
+		if status, _ := a.do("PUT", r.path, r.body); status != 500 {
+			t.Errorf("%s %s: %d", r.path, r.body, status)
+		}
+	}
+	a.stop()
+	fs.fail = false
+	if a = l.must(fs, "/d", defaults()); a.picture() != want {
+		t.Errorf("after refused registrations and a restart\nwas:\n%s\nis:\n%s", want, a.picture())
 	}
 }

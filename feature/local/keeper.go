@@ -39,6 +39,7 @@ type service struct {
 	token  string
 	source source
 	ids    []string // of the checks that its definition holds
+	kept   [32]byte // the SHA-256 of what its file surely holds, or zero; the edit lock guards it
 
 	progress
 	claimed bool          // its tags were set here since the catalog had it; then they win over the catalog's
@@ -72,6 +73,32 @@ func (c *checked) ttl() time.Duration {
 // bundled reports whether the check is kept in its service's file.
 func (c *checked) bundled() bool { return c.home != nil && c.source == fromHTTP }
 
+// company is checks that go along with a service.
+type company struct {
+	checks  map[string]map[string]bool // by service
+	service map[string]string          // by check
+}
+
+func (c company) add(check, service string) {
+	if c.checks[service] == nil {
+		c.checks[service] = map[string]bool{}
+	}
+	c.checks[service][check] = true
+	c.service[check] = service
+}
+
+func (c company) drop(check string) {
+	service, ok := c.service[check]
+	if !ok {
+		return
+	}
+	delete(c.service, check)
+	delete(c.checks[service], check)
+	if len(c.checks[service]) == 0 {
+		delete(c.checks, service)
+	}
+}
+
 // keeper is what this agent runs: the truth about its own services and checks. Safe for concurrent use.
 type keeper struct {
 	host     *room.Host
@@ -90,6 +117,7 @@ type keeper struct {
 	bound    map[string]map[string]*checked // the checks of each service
 	dirty    map[item]bool                  // what differs from the catalog, and what must be removed there
 	flying   map[item]bool                  // what is just being written there
+	along    company                        // of dirty: removed checks that the catalog drops with their removed service
 	queue    map[item]bool                  // of dirty: what the syncer has to send now
 	wake     chan struct{}                  // tells the syncer that queue has grown
 	retry    chan struct{}                  // tells it that a write failed
@@ -102,7 +130,8 @@ func newKeeper(h *room.Host, s *Settings) *keeper {
 	k := &keeper{host: h, log: h.Log, settings: &own, crew: newCrew(),
 		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{},
 		dirty: map[item]bool{}, flying: map[item]bool{}, queue: map[item]bool{},
-		wake: make(chan struct{}, 1), retry: make(chan struct{}, 1)}
+		along: company{map[string]map[string]bool{}, map[string]string{}},
+		wake:  make(chan struct{}, 1), retry: make(chan struct{}, 1)}
 	k.edits.seed, k.flights.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	return k
 }
@@ -178,6 +207,7 @@ func (k *keeper) setCheck(c *checked) {
 	if old := k.checks[id]; old != nil {
 		k.unsetCheck(old)
 	}
+	k.along.drop(id)
 	k.checks[id] = c
 	if owner == "" {
 		return
@@ -211,6 +241,9 @@ func (k *keeper) putService(r registration, gone []*checked) {
 	}
 	k.services[id] = s
 	k.touch(item{id: id})
+	for cid := range k.along.checks[id] { // the service stays, so they have to go by themselves
+		k.hurry(item{true, cid})
+	}
 	for _, c := range gone {
 		stops = append(stops, k.dropCheck(c))
 		k.hurry(item{true, c.row.CheckID})
@@ -320,10 +353,10 @@ func (k *keeper) removeService(id string, s *service) {
 	k.mu.Lock()
 	for cid, c := range k.bound[id] {
 		i := item{true, cid}
-		settled := !k.dirty[i] && !k.flying[i] // then the catalog drops it together with its service
+		settled := !k.dirty[i] && !k.flying[i] // then the catalog has it with this service
 		stops = append(stops, k.dropCheck(c))
 		if settled {
-			delete(k.dirty, i)
+			k.along.add(cid, id)
 		} else {
 			k.hurry(i)
 		}

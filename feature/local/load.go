@@ -1,6 +1,7 @@
 package local
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -196,6 +197,7 @@ func (k *keeper) loadServices(checks map[string]bool) error {
 			k.log.Error("cannot take over a service registered earlier", "service", in.Name, "error", err)
 			return nil
 		}
+		r.service.kept = sha256.Sum256(b)
 		k.bring(r)
 		return nil
 	})

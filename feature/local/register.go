@@ -172,6 +172,9 @@ func (k *keeper) register(r registration) error {
 		for _, c := range r.checks {
 			stay = append(stay, *c)
 		}
+		if old != nil && old.source == fromHTTP {
+			s.kept, old.kept = old.kept, [32]byte{}
+		}
 		if err := k.files.saveService(s, stay); err != nil {
 			k.revert(id, old)
 			return err

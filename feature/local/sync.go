@@ -164,7 +164,7 @@ func (k *keeper) push(ctx context.Context, i item) error {
 	defer release()
 	_, _, err := k.host.Door.Apply(ctx, f.command, room.Options{Token: f.token})
 	denied := fault.Is(err, fault.Denied) // asking again at once would not help; the next comparison does
-	k.arrive(f, err == nil || denied)
+	k.arrive(f, err == nil, denied)
 	switch {
 	case err == nil:
 		return nil
@@ -233,13 +233,16 @@ func (k *keeper) markOwner(check string) {
 }
 
 // group names what is written to the catalog together with an item: nothing if that is in step; a service with those of
-// its checks that differ and have its token; a check with its service, if that differs. mu is held.
+// its checks that differ and have its token, or that went with it; a check with its service, if that differs. mu is held.
 func (k *keeper) group(i item) map[item]bool {
 	if !k.dirty[i] {
 		return nil
 	}
 	all := map[item]bool{i: true}
-	if c := k.checks[i.id]; i.check && c != nil {
+	if service, ok := k.along.service[i.id]; i.check && ok && k.services[service] == nil && k.dirty[item{id: service}] {
+		i = item{id: service}
+		all[i] = true
+	} else if c := k.checks[i.id]; i.check && c != nil {
 		s := k.services[c.row.ServiceID]
 		if s == nil || !k.dirty[item{id: s.row.ID}] || s.token != c.token {
 			return all
@@ -252,6 +255,10 @@ func (k *keeper) group(i item) map[item]bool {
 			if b := (item{true, id}); k.dirty[b] && c.token == s.token {
 				all[b] = true
 			}
+		}
+	} else if !i.check {
+		for id := range k.along.checks[i.id] {
+			all[item{true, id}] = true
 		}
 	}
 	return all
@@ -269,13 +276,16 @@ type flight struct {
 func (k *keeper) depart(i item, group map[item]bool) *flight {
 	f := &flight{revisions: map[item]uint64{}}
 	for g := range group {
+		if !g.check {
+			i = g
+		}
 		k.flying[g] = true
 		f.revisions[g] = 0
 		if p := k.progressOf(g); p != nil {
 			f.revisions[g] = p.revision
 		}
 	}
-	if k.progressOf(i) == nil { // then it is alone
+	if k.progressOf(i) == nil {
 		f.command = removal(k.host.Self.Node, i)
 		return f
 	}
@@ -303,8 +313,8 @@ func removal(node string, i item) room.Command {
 	return &catalog.Deregister{Node: node, ServiceID: i.id}
 }
 
-// arrive notes the end of a write. What has changed meanwhile still differs.
-func (k *keeper) arrive(f *flight, done bool) {
+// arrive notes the end of a write. What has changed meanwhile still differs; what was denied counts as written.
+func (k *keeper) arrive(f *flight, done, denied bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.clock++
@@ -314,11 +324,14 @@ func (k *keeper) arrive(f *flight, done bool) {
 		if p != nil {
 			p.settled = k.clock
 		}
-		if !done || p == nil && revision != 0 || p != nil && p.revision != revision {
+		if !done && !denied || p == nil && revision != 0 || p != nil && p.revision != revision {
 			continue
 		}
 		delete(k.dirty, i)
-		if s := k.services[i.id]; !i.check && s != nil {
+		if i.check {
+			k.along.drop(i.id)
+		}
+		if s := k.services[i.id]; !i.check && s != nil && done {
 			s.claimed = false
 		}
 	}

@@ -27,10 +27,12 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// superseded remembers that a slot has a version older than the one written at index at.
+// superseded remembers that a slot has a version older than newer, which was written at index at. It names the version
+// itself, so that trimming a key that changes all day need not walk through all its versions.
 type superseded struct {
 	table table
 	slot  any
+	newer any // *version[T]
 	at    uint64
 	time  int64
 	size  int
@@ -58,6 +60,7 @@ type pin struct {
 // deferred is a trim to be repeated when the pin is gone.
 type deferred struct {
 	table table
+	newer any // *version[T]
 	at    uint64
 }
 
@@ -83,14 +86,14 @@ func (h *history) settle() {
 	h.pins = kept
 	for _, held := range gone {
 		for slot, d := range held {
-			d.table.trim(slot, d.at, h)
+			d.table.trim(slot, d.newer, h)
 		}
 	}
 }
 
 // hold reports whether a pinned view reads the version written at index from and superseded at below; if so it notes
 // that the slot is to be trimmed again when that view is released.
-func (h *history) hold(from, below uint64, t table, slot any, at uint64) bool {
+func (h *history) hold(from, below uint64, slot any, d deferred) bool {
 	i := sort.Search(len(h.pins), func(i int) bool { return h.pins[i].view.index >= below }) - 1
 	if i < 0 || h.pins[i].view.index < from {
 		return false
@@ -99,7 +102,9 @@ func (h *history) hold(from, below uint64, t table, slot any, at uint64) bool {
 	if p.held == nil {
 		p.held = map[any]deferred{}
 	}
-	p.held[slot] = deferred{t, max(at, p.held[slot].at)}
+	if d.at >= p.held[slot].at {
+		p.held[slot] = d
+	}
 	return true
 }
 
@@ -108,7 +113,7 @@ func (h *history) sweep(now int64) {
 	h.settle()
 	for _, e := range h.queue {
 		if e.brief {
-			e.table.trim(e.slot, e.at, h)
+			e.table.trim(e.slot, e.newer, h)
 			continue
 		}
 		h.ring = append(h.ring, e)
@@ -122,7 +127,7 @@ func (h *history) sweep(now int64) {
 		h.head++
 		h.bytes -= e.size
 		h.floor.Store(e.at)
-		e.table.trim(e.slot, e.at, h)
+		e.table.trim(e.slot, e.newer, h)
 	}
 	if h.head > 1024 && h.head > len(h.ring)/2 {
 		n := copy(h.ring, h.ring[h.head:])

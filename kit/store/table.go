@@ -56,7 +56,7 @@ type table interface {
 	working() any // the trees being changed, a *tableView[T]
 	capture() any // a copy of them for a view
 	undo(c change) (bytes int64)
-	trim(slot any, at uint64, h *history)
+	trim(slot, newer any, h *history)
 	decode(index uint64, b []byte) (rest []byte, bytes int64, err error)
 }
 

@@ -102,10 +102,13 @@ func (t *tableState[T, P]) set(tx *Tx, s *slot[T], rec *T, filing [][]string) (o
 	grown := size[T, P](rec)
 	was := size[T, P](old)
 	tx.store.bytes.Add(int64(grown - was))
-	if p := next.prev.Load(); p == nil && rec == nil {
-		tx.supersede(t, s, 0, true) // made and deleted by this Command: nobody ever saw it
-	} else if p != nil && !again {
-		tx.supersede(t, s, was, t.schema.Brief)
+	switch p := next.prev.Load(); {
+	case p == nil && rec == nil:
+		tx.supersede(t, s, next, 0, true) // made and deleted by this Command: nobody ever saw it
+	case p != nil && again:
+		tx.resupersede(s, next)
+	case p != nil:
+		tx.supersede(t, s, next, was, t.schema.Brief)
 	}
 	return old
 }
@@ -157,17 +160,13 @@ func (t *tableState[T, P]) undo(c change) (bytes int64) {
 	return int64(size[T, P](rec) - size[T, P](now))
 }
 
-// trim drops the versions of a slot that are older than its newest one not above at, but for those that a pinned view
+// trim drops the versions of a slot that are older than the one named newer, but for those that a pinned view
 // reads: of these the history takes note. A tombstone with nothing below it leaves the tree.
-func (t *tableState[T, P]) trim(slotAny any, at uint64, h *history) {
-	s := slotAny.(*slot[T])
-	keep := s.version(at)
-	if keep == nil {
-		return
-	}
-	last := keep
+func (t *tableState[T, P]) trim(slotAny, newer any, h *history) {
+	s, keep := slotAny.(*slot[T]), newer.(*version[T])
+	later, last := deferred{t, keep, keep.index}, keep
 	for old := keep.prev.Load(); old != nil; old = old.prev.Load() {
-		if !h.hold(old.index, last.index, t, s, at) {
+		if !h.hold(old.index, last.index, s, later) {
 			continue
 		}
 		if last.prev.Load() != old {

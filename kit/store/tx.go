@@ -137,8 +137,18 @@ func (tx *Tx) changed(t table, slot, head, rec any) {
 	tx.changes = append(tx.changes, change{t, slot, head, rec})
 }
 
-func (tx *Tx) supersede(t table, slot any, size int, brief bool) {
-	tx.store.history.queue = append(tx.store.history.queue, superseded{t, slot, tx.index, tx.now, size, brief})
+func (tx *Tx) supersede(t table, slot, newer any, size int, brief bool) {
+	tx.store.history.queue = append(tx.store.history.queue, superseded{t, slot, newer, tx.index, tx.now, size, brief})
+}
+
+// resupersede takes note that the Command has written the slot again: only its last version is in the chain.
+func (tx *Tx) resupersede(slot, newer any) {
+	mine := tx.store.history.queue[tx.oldAt:]
+	for i := range mine {
+		if mine[i].slot == slot {
+			mine[i].newer = newer
+		}
+	}
 }
 
 // undo takes back everything the Command did.
