@@ -23,6 +23,7 @@ import (
 	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/engine/server"
+	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
@@ -204,7 +205,7 @@ func (a *Agent) Debug() map[string]any {
 	return map[string]any{
 		"ACLsEnabled": false, "AdvertiseAddrLAN": a.host.Self.Tagged["lan"], "AdvertiseAddrWAN": a.host.Self.Tagged["wan"],
 		"BindAddr": s.BindAddr, "Bootstrap": true, "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
-		"ConnectEnabled": false, "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
+		"ConnectEnabled": connectEnabled(a.now.rooms), "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
 		"DataDir": s.DataDir, "Datacenter": a.host.Self.Datacenter, "DevMode": a.loaded.Dev, "EnableDebug": s.EnableDebug,
 		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSPort": -1,
 		"HTTPMaxConnsPerClient": s.MaxConns, "NodeID": a.host.Self.ID, "NodeMeta": s.NodeMeta, "NodeName": a.host.Self.Node,
@@ -213,6 +214,15 @@ func (a *Agent) Debug() map[string]any {
 		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
 		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
 	}
+}
+
+func connectEnabled(settings []any) bool {
+	for _, s := range settings {
+		if c, ok := s.(*connect.Settings); ok {
+			return c.Enabled
+		}
+	}
+	return false
 }
 
 // Counters returns what HTTP and DNS counted since the start.

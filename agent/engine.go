@@ -75,21 +75,22 @@ func (a *Agent) openGossip(s *Settings) error {
 	}
 	self := &a.host.Self
 	tags := member.Tags(self, s.SerfWANPort)
-	open := func(name string, wan bool, port int, snap string) (*gossip.Pool, error) {
+	open := func(key, name string, wan bool, port int, snap string) (*gossip.Pool, error) {
 		p, err := gossip.Open(gossip.Options{Name: name, WAN: wan, Dev: self.Dev, BindAddr: s.BindAddr, BindPort: port,
 			AdvertiseAddr: self.Address, AdvertisePort: port, Tags: tags, SnapshotPath: snap,
 			Logger: a.log.WithGroup("serf")})
-		if err == nil {
-			a.closes = append(a.closes, p.Close)
+		if err != nil {
+			return nil, fmt.Errorf("%w; free the address, or set %s or bind_addr", err, key)
 		}
-		return p, err
+		a.closes = append(a.closes, p.Close)
+		return p, nil
 	}
 	var err error
-	if a.host.LAN, err = open(self.Node, false, s.SerfLANPort, snapshot("local")); err != nil {
+	if a.host.LAN, err = open("ports.serf_lan", self.Node, false, s.SerfLANPort, snapshot("local")); err != nil {
 		return err
 	}
 	if s.SerfWANPort > 0 {
-		a.host.WAN, err = open(self.Node+"."+self.Datacenter, true, s.SerfWANPort, snapshot("remote"))
+		a.host.WAN, err = open("ports.serf_wan", self.Node+"."+self.Datacenter, true, s.SerfWANPort, snapshot("remote"))
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 	if _, err := os.Stat(filepath.Join(dir, "raft", "format")); errors.Is(err, os.ErrNotExist) {
 		for _, theirs := range []string{"raft/raft.db", "raft/wal", "raft/peers.info", "serf/local.snapshot", "server_metadata.json", "mdb"} {
 			if _, err := os.Lstat(filepath.Join(dir, theirs)); err == nil {
-				return nil, fmt.Errorf("data_dir: %s belongs to Consul (it holds %s); name a new directory and bring the data over with a snapshot", dir, theirs)
+				return nil, fmt.Errorf("data_dir: %s belongs to Consul (it holds %s); name a new directory, and bring keys over with `consul kv export` and `rostra kv import`", dir, theirs)
 			}
 		}
 	}
@@ -63,7 +63,23 @@ func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	return unlock, nil
+	return unlock, sweep(fs, dir)
+}
+
+// sweep removes what a crash in the middle of a restore left: whole states, with all their secrets.
+func sweep(fs disk.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("data_dir: cannot read %s: %w", dir, err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "restore-") && strings.HasSuffix(name, disk.TempSuffix) {
+			if err := fs.Remove(filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("data_dir: cannot remove an unfinished file: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // lockPatience is how long a starting agent waits for another to let go of the data directory.
@@ -142,13 +158,13 @@ func family(ip string) string {
 
 // advertised returns the address that others reach this agent at.
 func advertised(s *Settings) (string, error) {
-	addr := s.AdvertiseAddr
+	key, addr := "advertise_addr", s.AdvertiseAddr
 	if addr == "" {
-		addr = s.BindAddr
+		key, addr = "bind_addr", s.BindAddr
 	}
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
-		return "", fmt.Errorf("advertise_addr: %q is no IP address", addr)
+		return "", fmt.Errorf("%s: %q is no IP address; write one like 127.0.0.1", key, addr)
 	}
 	if !ip.IsUnspecified() {
 		return ip.String(), nil

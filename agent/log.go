@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"rostra/kit/httpd"
 )
 
 // levelTrace is one below Debug.
@@ -45,38 +48,24 @@ func levelName(l slog.Level) string {
 	return "ERROR"
 }
 
-// lines writes log lines in Consul's form: time, level in brackets, the part of the agent, message, key=value.
+// lines writes log lines in Consul's forms (spec agent.md §16): time, level in brackets, the part of the agent, message,
+// key=value; or an object of the same.
 type lines struct {
 	mu    *sync.Mutex // guards w
 	w     io.Writer
 	level *slog.LevelVar
 	part  string // "agent.http"
 	attrs []slog.Attr
+	form  func(*lines, slog.Record) []byte
 }
 
 // newLog returns a logger of the agent's lines, or of JSON objects.
 func newLog(w io.Writer, level *slog.LevelVar, asJSON bool) *slog.Logger {
+	l := &lines{mu: new(sync.Mutex), w: w, level: level, part: "agent", form: (*lines).text}
 	if asJSON {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: jsonNames}))
+		l.form = (*lines).object
 	}
-	return slog.New(&lines{mu: new(sync.Mutex), w: w, level: level, part: "agent"})
-}
-
-func jsonNames(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) > 0 {
-		return a
-	}
-	switch a.Key {
-	case slog.TimeKey:
-		a.Key = "@timestamp"
-		a.Value = slog.StringValue(a.Value.Time().UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
-	case slog.LevelKey:
-		a.Key = "@level"
-		a.Value = slog.StringValue(strings.ToLower(levelName(a.Value.Any().(slog.Level))))
-	case slog.MessageKey:
-		a.Key = "@message"
-	}
-	return a
+	return slog.New(l)
 }
 
 // Enabled reports whether lines of the level are written.
@@ -98,6 +87,36 @@ func (l *lines) WithGroup(name string) slog.Handler {
 
 // Handle writes one line.
 func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	b := append(l.form(l, r), '\n')
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.w.Write(b)
+	return err
+}
+
+// object is a line as one JSON object: level, message, module, time, and what else was said beside them.
+func (l *lines) object(r slog.Record) []byte {
+	b := httpd.AppendString([]byte(`{"@level":`), strings.ToLower(levelName(r.Level)))
+	b = httpd.AppendString(append(b, `,"@message":`...), r.Message)
+	b = httpd.AppendString(append(b, `,"@module":`...), l.part)
+	b = httpd.AppendString(append(b, `,"@timestamp":`...), r.Time.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	add := func(a slog.Attr) bool {
+		value, err := json.Marshal(a.Value.Resolve().Any())
+		if _, failed := a.Value.Any().(error); failed || err != nil {
+			value = httpd.AppendString(nil, a.Value.String())
+		}
+		b = append(append(httpd.AppendString(append(b, ','), a.Key), ':'), value...)
+		return true
+	}
+	for _, a := range l.attrs {
+		add(a)
+	}
+	r.Attrs(add)
+	return append(b, '}')
+}
+
+// text is a line as people read it.
+func (l *lines) text(r slog.Record) []byte {
 	b := r.Time.AppendFormat(make([]byte, 0, 160), "2006-01-02T15:04:05.000Z0700")
 	b = fmt.Appendf(b, " %-8s", "["+levelName(r.Level)+"]")
 	b = append(b, l.part+": "+r.Message...)
@@ -118,10 +137,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 		each(a)
 	}
 	r.Attrs(each)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err := l.w.Write(append(b, '\n'))
-	return err
+	return b
 }
 
 func plain(v slog.Value) string {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"regexp"
 	"testing"
@@ -34,8 +35,8 @@ func TestLines(t *testing.T) {
 
 func TestJSONLines(t *testing.T) {
 	var out bytes.Buffer
-	newLog(&out, new(slog.LevelVar), true).Info("message", "key", "value")
-	if !regexp.MustCompile(`^\{"@timestamp":"[^"]+Z","@level":"info","@message":"message","key":"value"\}\n$`).Match(out.Bytes()) {
+	newLog(&out, new(slog.LevelVar), true).WithGroup("server").With("check", "c").Info("message", "n", 3, "error", errors.New("bad \"x\""))
+	if !regexp.MustCompile(`^\{"@level":"info","@message":"message","@module":"agent.server","@timestamp":"[^"]+Z","check":"c","n":3,"error":"bad \\"x\\""\}\n$`).Match(out.Bytes()) {
 		t.Errorf("line %s", out.Bytes())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -107,6 +108,10 @@ func check(conf *settings, loaded *config.Loaded) error {
 		return fmt.Errorf("%sbootstrap_expect = %d: clusters of several servers are not supported by this version of Rostra yet; use 1", at("bootstrap_expect"), s.Expect)
 	case !s.Bootstrap && s.Expect == 0 && !loaded.Dev:
 		return errors.New("one server forms the cluster in this version of Rostra; set -bootstrap-expect 1 to say so")
+	case s.HoldTimeout < 0 || s.QueryTime < 0 || s.MaxQueryTime < 0 || s.DrainTime < 0 || s.MaxStale < 0:
+		return errors.New("rpc_hold_timeout, default_query_time, max_query_time, leave_drain_time and discovery_max_stale cannot be negative")
+	case s.MaxConns < 0 || s.MaxHeaderBytes < 0:
+		return errors.New("limits.http_max_conns_per_client and http_config.max_header_bytes cannot be negative; 0 is no limit of ours")
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
@@ -127,7 +132,7 @@ func runAgent(features []room.Room, c *cli.Call) int {
 		err = check(conf, loaded)
 	}
 	if err != nil {
-		return c.Fail("==> %v", err)
+		return c.Fail("==> %v", placed(err, loaded))
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -135,9 +140,20 @@ func runAgent(features []room.Room, c *cli.Call) int {
 	defer signal.Stop(signals)
 	a, err := open(features, c.Args, conf, loaded, c.Out)
 	if err != nil {
-		return c.Fail("==> %v", oneLine(err))
+		return c.Fail("==> %v", oneLine(placed(err, loaded)))
 	}
 	return a.attend(signals)
+}
+
+// keyed is the beginning of an error about a setting.
+var keyed = regexp.MustCompile(`^([a-z][a-z0-9_.]*): `)
+
+// placed puts before an error about a setting where that was set.
+func placed(err error, loaded *config.Loaded) error {
+	if m := keyed.FindStringSubmatch(err.Error()); m != nil && loaded.Origin(m[1]) != "default" {
+		return fmt.Errorf("%s: %w", loaded.Origin(m[1]), err)
+	}
+	return err
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
@@ -166,7 +182,12 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 	go func() { done <- a.run(ctx) }()
 	a.log.Info("agent is running", "node", a.host.Self.Node)
 	var late <-chan time.Time
+	var departed <-chan departure
 	for {
+		asks := a.leave
+		if departed != nil {
+			asks = nil // one leave at a time
+		}
 		select {
 		case err := <-done:
 			if err != nil {
@@ -175,6 +196,17 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 			}
 			a.log.Info("Exit code: code=0")
 			return 0
+		case answer := <-departed:
+			departed = nil
+			if answer.err != nil {
+				a.log.Warn("cannot leave in good order", "error", answer.err)
+			}
+			if answer.to == nil {
+				stop()
+				continue
+			}
+			answer.to <- answer.err
+			time.AfterFunc(leaveAnswer, stop)
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
 				a.hangup(ctx)
@@ -186,23 +218,34 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 			}
 			late = time.After(graceTime)
 			a.log.Info("stopping", "signal", sig.String(), "leave", a.leavesOn(sig))
-			if a.leavesOn(sig) {
-				if err := a.depart(ctx); err != nil {
-					a.log.Warn("cannot leave in good order", "error", err)
-				}
+			if !a.leavesOn(sig) {
+				stop()
+				continue
 			}
-			stop()
-		case answer := <-a.leave:
-			answer <- a.depart(ctx)
+			departed = a.departing(ctx, nil)
+		case to := <-asks:
 			if late == nil {
 				late = time.After(graceTime)
 			}
-			time.AfterFunc(leaveAnswer, stop)
+			departed = a.departing(ctx, to)
 		case <-late:
 			a.log.Error("stopping at once: the orderly stop took too long", "limit", graceTime)
 			return 1
 		}
 	}
+}
+
+// departure is the end of a graceful leave.
+type departure struct {
+	err error
+	to  chan<- error // who asked over HTTP; nil for a signal
+}
+
+// departing leaves while signals and the time limit are still obeyed.
+func (a *Agent) departing(ctx context.Context, to chan<- error) <-chan departure {
+	done := make(chan departure, 1)
+	go func() { done <- departure{a.depart(ctx), to} }()
+	return done
 }
 
 // leaveAnswer is how long the HTTP answer to a leave gets before the port closes.

@@ -76,6 +76,8 @@ type Cluster interface {
 	Archive(ctx context.Context) (write func(io.Writer) error, index uint64, err error)
 	Unarchive(ctx context.Context, r io.Reader) error // replaces the whole state by an archive's
 	Counters() map[string]uint64                      // what the server counted since its start
+	// Restored closes when an archive next replaces the state: what was in step with it may no longer be.
+	Restored() <-chan struct{}
 	Stats() map[string]map[string]string              // the sections "consul" and "raft" of info
 }
 

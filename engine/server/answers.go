@@ -258,7 +258,7 @@ func (c *cell) fresh(s *Server) *answer {
 		return old
 	}
 	v := s.store.View()
-	a.lineage, a.Answer = v.Lineage(), c.query.Run(v)
+	a.lineage, a.Answer = v.Lineage(), ask(c.query, v)
 	v.Release()
 	s.stats.evaluations.Add(1)
 	if old != nil && a.lineage == old.lineage && a.Index == old.Index {

@@ -88,7 +88,23 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 func (m machine) Capture() (consensus.Image, error) { return m.store.View(), nil }
 
 // Restore replaces the state.
-func (m machine) Restore(r io.Reader) error { return m.store.Restore(r) }
+func (m machine) Restore(r io.Reader) error {
+	if err := m.store.Restore(r); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.replaced)
+	m.replaced = make(chan struct{})
+	return nil
+}
+
+// Restored closes when an archive next replaces the state.
+func (s *Server) Restored() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replaced
+}
 
 // StateSize is the rough size of the state in bytes.
 func (m machine) StateSize() int64 { return m.store.Bytes() }

@@ -7,6 +7,7 @@ import (
 
 	"rostra/engine/room"
 	"rostra/kit/httpd"
+	"rostra/kit/store"
 )
 
 // Read answers a Query. A default or consistent read waits until this server leads with its state whole; a stale one
@@ -18,7 +19,7 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	_, point := q.(room.Point)
 	if point && o.Index == 0 {
 		v := s.store.View()
-		a := q.Run(v)
+		a := ask(q, v)
 		v.Release()
 		return a, s.meta(a.Index, o), nil
 	}
@@ -34,6 +35,14 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 		}
 	}
 	return a.Answer, s.meta(a.Index, o), nil
+}
+
+// ask runs the Query. No index is below that of the last restore: rows and subjects keep theirs, but a client that has seen
+// a higher one before must learn that the state has changed.
+func ask(q room.Query, v *store.View) room.Answer {
+	a := q.Run(v)
+	a.Index = max(a.Index, v.Restored())
+	return a
 }
 
 func (s *Server) admit(ctx context.Context, q room.Query, o room.Options) error {

@@ -39,13 +39,14 @@ type Server struct {
 	node     *consensus.Node
 	answers  answers
 
-	ready atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
-	whole chan struct{}        // closed once everything committed before the start has been applied
-	once  sync.Once            // closes whole
-	ended chan struct{}        // closed when Run returns
-	began chan struct{}        // closed and replaced whenever ready changes
-	mu    sync.Mutex           // guards began
-	stats counters
+	ready    atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
+	whole    chan struct{}        // closed once everything committed before the start has been applied
+	once     sync.Once            // closes whole
+	ended    chan struct{}        // closed when Run returns
+	began    chan struct{}        // closed and replaced whenever ready changes
+	mu       sync.Mutex           // guards began and replaced
+	replaced chan struct{}        // closed and replaced whenever an archive replaces the state
+	stats    counters
 
 	restoring sync.RWMutex // held by a restore; writers share it
 }
@@ -69,7 +70,7 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}),
+	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}), replaced: make(chan struct{}),
 		ended: make(chan struct{}), commands: map[string]room.CommandType{}}
 	var tables []store.AnyTable
 	var triggers []store.Trigger

@@ -214,13 +214,13 @@ func putCheck(tx *store.Tx, node string, in *Check) error {
 	if c.Node == "" {
 		c.Node = node
 	}
+	if c.CheckID == "" {
+		c.CheckID = c.Name
+	}
 	if !sameName(c.Node, node) {
 		return fault.New(fault.Refused, "Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, node)
 	}
 	c.Node = node
-	if c.CheckID == "" {
-		c.CheckID = c.Name
-	}
 	if c.CheckID == "" {
 		return fault.New(fault.Refused, "failed inserting check: it has neither CheckID nor Name")
 	}

@@ -34,7 +34,7 @@ var Room = room.Room{
 
 // Settings are what an operator may choose.
 type Settings struct {
-	Enabled   bool   `key:"connect.enabled" default:"false" dev:"true" help:"Keep a root certificate for the service mesh."`
+	Enabled   bool   `key:"connect.enabled" default:"true" help:"Keep a root certificate for the service mesh."`
 	ClusterID string `key:"connect.ca_config.cluster_id" help:"The UUID that names the mesh's trust domain; by default a random one."`
 }
 

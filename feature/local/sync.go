@@ -18,6 +18,7 @@ import (
 // minute by comparing everything (spec agent.md §5). This agent is the authority for its own node.
 const (
 	fullSyncPeriod = 60 * time.Second
+	restoredPeriod = time.Second // after an archive replaced the state, and up to twice that
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
@@ -59,10 +60,14 @@ func (k *keeper) converge(ctx context.Context) {
 		full.Reset(d)
 	}
 	var wake chan struct{}
+	restored := k.restored()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-restored: // the catalog may have lost what was in step with it
+			restored = k.restored()
+			within(spread(restoredPeriod, k.scale()))
 		case <-k.retry:
 			if d := spread(retryPeriod, 1); time.Until(due) > d {
 				within(d)
@@ -82,6 +87,14 @@ func (k *keeper) converge(ctx context.Context) {
 			k.pushAll(ctx, k.takeDirty())
 		}
 	}
+}
+
+// restored returns what closes when an archive next replaces the catalog; nil for an agent without servers at hand.
+func (k *keeper) restored() <-chan struct{} {
+	if k.host.Cluster == nil {
+		return nil
+	}
+	return k.host.Cluster.Restored()
 }
 
 // takeQueue empties the queue.

@@ -53,6 +53,9 @@ func verbMembers(set *flag.FlagSet) func(*cli.Call) int {
 			return c.Fail("Failed to compile status regexp: %v", err)
 		}
 		options := api.MembersOpts{WAN: *wan, Segment: *segment}
+		if *wan {
+			options.Segment = "" // there are none between datacenters
+		}
 		if *filter != "" {
 			text, err := c.Data(*filter)
 			if err != nil {

@@ -21,7 +21,7 @@ func (s *Store) Restore(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	s.tables, s.index, s.lineage = l.tables, h.Index, h.Lineage
+	s.tables, s.index, s.lineage, s.restored = l.tables, h.Index, h.Lineage, h.Restored
 	s.bytes.Store(l.bytes)
 	s.history.reset(h.Index)
 	old := s.view.Load()
@@ -159,7 +159,8 @@ func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	}
 	out := &frameWriter{w: bufio.NewWriterSize(w, frameBytes)}
 	out.text(magic)
-	out.frame(headerBytes(Header{max(index, h.Index), lineage, h.Time}))
+	index = max(index, h.Index)
+	out.frame(headerBytes(Header{index, lineage, h.Time, index}))
 	for out.err == nil {
 		b, err := f.next()
 		if err != nil {
@@ -214,6 +215,7 @@ func readHeader(b []byte) (h Header, err error) {
 		{"index", func() error { h.Index, b, err = msgp.ReadUint64Bytes(b); return err }},
 		{"lineage", func() error { h.Lineage, b, err = msgp.ReadStringBytes(b); return err }},
 		{"time", func() error { h.Time, b, err = msgp.ReadInt64Bytes(b); return err }},
+		{"restored", func() error { h.Restored, b, err = msgp.ReadUint64Bytes(b); return err }},
 	}
 	for i, f := range fields {
 		var name string

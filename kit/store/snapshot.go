@@ -16,7 +16,7 @@ import (
 // The snapshot format, version 1. A snapshot is the magic text, then frames. A frame is the length of its payload
 // (uint32, big-endian), the payload's CRC-32C (uint32, big-endian) and the payload, MessagePack:
 //
-//	first frame   map {format, index, lineage, time}, in this order
+//	first frame   map {format, index, lineage, time, restored}, in this order
 //	row frames    array [table name, n, then n times: index, record], n above 0
 //	last frame    map {rows}: how many rows there were
 //
@@ -36,6 +36,8 @@ type Header struct {
 	Index   uint64 // of the newest Command it contains
 	Lineage string // the history Index belongs to
 	Time    int64  // leader's clock of that Command, Unix nanoseconds
+	// Restored is the index at which an archive replaced the state, 0 if none did: no answer's index is below it.
+	Restored uint64
 }
 
 // DecodeStrict reads a record from the front of b and returns what follows. A field the record's type does not know is
@@ -62,7 +64,7 @@ func DecodeStrict(b []byte, rec interface {
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	f := &frameWriter{w: bufio.NewWriterSize(w, frameBytes)}
 	f.text(magic)
-	f.frame(headerBytes(Header{v.index, v.lineage, v.time}))
+	f.frame(headerBytes(Header{v.index, v.lineage, v.time, v.restored}))
 	total := 0
 	for _, d := range v.schema {
 		n, err := v.writeTable(f, d)
@@ -105,11 +107,12 @@ func (v *View) writeTable(f *frameWriter, d AnyTable) (total int, err error) {
 }
 
 func headerBytes(h Header) []byte {
-	b := msgp.AppendMapHeader(nil, 4)
+	b := msgp.AppendMapHeader(nil, 5)
 	b = msgp.AppendInt(msgp.AppendString(b, "format"), format)
 	b = msgp.AppendUint64(msgp.AppendString(b, "index"), h.Index)
 	b = msgp.AppendString(msgp.AppendString(b, "lineage"), h.Lineage)
-	return msgp.AppendInt64(msgp.AppendString(b, "time"), h.Time)
+	b = msgp.AppendInt64(msgp.AppendString(b, "time"), h.Time)
+	return msgp.AppendUint64(msgp.AppendString(b, "restored"), h.Restored)
 }
 
 // frameWriter writes a snapshot's frames; its first error sticks.

@@ -255,7 +255,7 @@ func TestRewrite(t *testing.T) {
 	if err := Rewrite(&out, bytes.NewReader(image), 41, "new line"); err != nil {
 		t.Fatal(err)
 	}
-	if h, err := ReadHeader(bytes.NewReader(out.Bytes())); err != nil || h != (Header{41, "new line", s.view.Load().time}) {
+	if h, err := ReadHeader(bytes.NewReader(out.Bytes())); err != nil || h != (Header{41, "new line", s.view.Load().time, 41}) {
 		t.Errorf("header %+v, %v", h, err)
 	}
 	if !slices.EqualFunc(frames(image)[1:], frames(out.Bytes())[1:], bytes.Equal) {

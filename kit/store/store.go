@@ -21,11 +21,12 @@ type Store struct {
 	tables   []table    // by descriptor id, nil where another store's tables sit; owned by the writer
 	registry registry
 
-	index   uint64 // of the newest Command that changed something; owned by the writer
-	lineage string // which history the index counts; owned by the writer
-	view    atomic.Pointer[View]
-	bytes   atomic.Int64 // rough encoded size of all live records
-	history history
+	index    uint64 // of the newest Command that changed something; owned by the writer
+	lineage  string // which history the index counts; owned by the writer
+	restored uint64 // the index at which an archive replaced the state; owned by the writer
+	view     atomic.Pointer[View]
+	bytes    atomic.Int64 // rough encoded size of all live records
+	history  history
 }
 
 // New returns an empty store of the given tables and triggers. Triggers run in the order given, which is the features'.
@@ -96,19 +97,20 @@ func (s *Store) Watch(subjects []Subject, wake func()) *Waiter {
 
 // View is a consistent read of the state at one index. It is safe for concurrent use until its last Release.
 type View struct {
-	schema  []AnyTable
-	index   uint64
-	epoch   uint64
-	lineage string
-	time    int64
-	tables  []any          // *tableView[T] by descriptor id
-	floor   *atomic.Uint64 // reads at an older index may miss versions
-	refs    atomic.Int64
+	schema   []AnyTable
+	index    uint64
+	epoch    uint64
+	lineage  string
+	restored uint64
+	time     int64
+	tables   []any          // *tableView[T] by descriptor id
+	floor    *atomic.Uint64 // reads at an older index may miss versions
+	refs     atomic.Int64
 }
 
 // newView captures the writer's state. old is the view it follows; nil if the tables are not those of any other view.
 func newView(s *Store, old *View) *View {
-	v := &View{schema: s.schema, index: s.index, lineage: s.lineage, floor: s.history.floor}
+	v := &View{schema: s.schema, index: s.index, lineage: s.lineage, restored: s.restored, floor: s.history.floor}
 	v.tables = make([]any, len(s.tables))
 	v.refs.Store(1) // the store's own hold, as long as this is the newest
 	if old != nil {
@@ -137,6 +139,10 @@ func (v *View) Time() int64 { return v.time }
 
 // Lineage returns the identity of the history this view belongs to.
 func (v *View) Lineage() string { return v.lineage }
+
+// Restored returns the index at which an archive replaced the state, 0 if none did. Whoever saw an answer before that must
+// not take one after it for old, so no answer's index may be below it (design rule 6).
+func (v *View) Restored() uint64 { return v.restored }
 
 // Release gives the view back: once for each time it was taken. After it the view must not be read.
 func (v *View) Release() {

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 )
 
 // Batch is the work of one log entry: several Commands, each with its own index, published together. Only the goroutine
@@ -120,6 +121,7 @@ func (tx *Tx) Wake(s Subject) { tx.woken = append(tx.woken, s) }
 
 // Forget drops a subject's index, when another (an extinction, say) speaks for it from now on.
 func (tx *Tx) Forget(s Subject) {
+	tx.touches = slices.DeleteFunc(tx.touches, func(t Subject) bool { return t == s })
 	tx.forgets = append(tx.forgets, s)
 	tx.woken = append(tx.woken, s)
 }
