@@ -79,7 +79,8 @@ type Agent struct {
 	closes []func() error // in order of opening
 	leave  chan chan error
 
-	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
+	leaving sync.WaitGroup // a graceful leave under way
+	refused atomic.Uint64  // HTTP connections above limits.http_max_conns_per_client
 }
 
 // open puts an agent together. What was opened before an error is closed again.
@@ -317,7 +318,7 @@ func (a *Agent) depart(ctx context.Context) error {
 		}
 	}
 	left := pools.Wait()
-	if len(a.server.Peers()) > 1 {
+	if _, all := a.server.Servers(); len(all) > 1 {
 		select {
 		case <-time.After(a.now.agent.DrainTime):
 		case <-ctx.Done():

@@ -190,6 +190,7 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 		}
 		select {
 		case err := <-done:
+			a.leaving.Wait()
 			if err != nil {
 				a.log.Error("the agent ends", "error", oneLine(err))
 				return 1
@@ -244,7 +245,7 @@ type departure struct {
 // departing leaves while signals and the time limit are still obeyed.
 func (a *Agent) departing(ctx context.Context, to chan<- error) <-chan departure {
 	done := make(chan departure, 1)
-	go func() { done <- departure{a.depart(ctx), to} }()
+	a.leaving.Go(func() { done <- departure{a.depart(ctx), to} })
 	return done
 }
 

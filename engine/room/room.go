@@ -69,8 +69,8 @@ type Host struct {
 
 // Cluster is what a feature may ask of the group of servers beyond the Door.
 type Cluster interface {
-	Leader() string  // the leader's server address; "" while unknown or the state is not whole
-	Peers() []string // server addresses
+	// Servers returns the server addresses, and which is the leader's: "" while unknown or the state is not whole.
+	Servers() (leader string, all []string)
 	// Archive cuts a snapshot of the whole state; write, to be called once, writes it as an archive. The index is
 	// that of its newest log entry.
 	Archive(ctx context.Context) (write func(io.Writer) error, index uint64, err error)
@@ -78,7 +78,7 @@ type Cluster interface {
 	Counters() map[string]uint64                      // what the server counted since its start
 	// Restored closes when an archive next replaces the state: what was in step with it may no longer be.
 	Restored() <-chan struct{}
-	Stats() map[string]map[string]string              // the sections "consul" and "raft" of info
+	Stats() map[string]map[string]string // the sections "consul" and "raft" of info
 }
 
 // Agent is what a feature may ask of the process.

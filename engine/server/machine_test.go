@@ -190,8 +190,8 @@ var term0 = term{1}
 func TestStatus(t *testing.T) {
 	b := start(t, Options{})
 	b.write("a", "1")
-	if b.Leader() != "127.0.0.1:1" || len(b.Peers()) != 1 {
-		t.Errorf("leader %q, peers %v", b.Leader(), b.Peers())
+	if leader, all := b.Servers(); leader != "127.0.0.1:1" || len(all) != 1 {
+		t.Errorf("leader %q, servers %v", leader, all)
 	}
 	if c := b.Counters(); c["index"] != b.store.Index() || c["applied_commands"] < 2 || c["blocking_queries"] != 0 {
 		t.Errorf("%v", c)

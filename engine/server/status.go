@@ -14,22 +14,16 @@ type counters struct {
 	blocking    atomic.Int64  // requests parked now
 }
 
-// Leader returns the leader's server address; "" while there is none or the state is not whole.
-func (s *Server) Leader() string {
-	if s.ready.Load() == nil {
-		return ""
+// Servers returns the addresses of all servers, and which is the leader's: "" while there is none or the state is not whole.
+func (s *Server) Servers() (leader string, all []string) {
+	if s.ready.Load() != nil {
+		_, leader = s.node.Leader()
 	}
-	_, addr := s.node.Leader()
-	return addr
-}
-
-// Peers returns the addresses of all servers.
-func (s *Server) Peers() []string {
-	list := []string{}
+	all = []string{}
 	for _, p := range s.node.Peers() {
-		list = append(list, p.Address)
+		all = append(all, p.Address)
 	}
-	return list
+	return leader, all
 }
 
 // Counters returns what this server has counted since its start, and how many queries are parked now. Commands divided

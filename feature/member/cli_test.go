@@ -47,7 +47,7 @@ func TestCLI(t *testing.T) {
 		{"members", members, 0, cliMembersTable, "", asked},
 		{"members -rpc-addr=127.0.0.1:8400 -status=alive", members, 0, cliMembersAlive, "", asked},
 		{"members —detailed -status al", members, 0, cliMembersDetailed, "", asked},
-		{"members -wan", members, 0, cliMembersTable, "", asked + "&wan=1"},
+		{"members -wan", members, 0, cliMembersTable, "", "GET /v1/agent/members?segment=&wan=1"},
 		{"members -filter=Name==x -segment=", members, 0, cliMembersTable, "", "GET /v1/agent/members?filter=Name%3D%3Dx&segment="},
 		{"members -filter -", members, 0, cliMembersTable, "", "GET /v1/agent/members?filter=from+stdin&segment=_all"},
 		{"members -status=leaving", members, 2, "", "", asked},

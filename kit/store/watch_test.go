@@ -101,11 +101,12 @@ func TestTouchedIndexes(t *testing.T) {
 	do(t, s, func(tx *Tx) { tx.Forget(a); tx.Forget(b); tx.Touch(b) })
 	do(t, s, func(tx *Tx) {
 		for _, s := range manySubjects(100) {
-			tx.Touch(s)
 			tx.Forget(s)
+			tx.Touch(s)
 		}
 	})
-	do(t, s, func(tx *Tx) { tx.Forget(a) }) // has none: changes nothing
+	do(t, s, func(tx *Tx) { tx.Forget(a) })              // has none: changes nothing
+	do(t, s, func(tx *Tx) { tx.Touch(a); tx.Forget(a) }) // the last word counts
 	v := s.View()
 	defer v.Release()
 	if v.Touched(a) != 0 || v.Touched(b) != 3 || v.Touched(manySubjects(100)[99]) != 4 || s.Index() != 4 {

@@ -284,6 +284,8 @@ func (w *world) apply(s script) *world {
 			delete(n.items, o.key)
 		case "touch":
 			touches[o.subject] = true
+		case "forget": // of the two the later counts
+			delete(touches, o.subject)
 		case "lineage":
 			n.lineage = o.key
 			touches[Subject{Kind: "lineage"}] = true
