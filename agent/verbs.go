@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
@@ -81,7 +82,7 @@ func validate(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
 			err = check(conf, loaded)
 		}
 		if err != nil {
-			return c.Fail("Config validation failed: %v", err)
+			return c.Fail("Config validation failed: %v", placed(err, loaded))
 		}
 		for _, w := range loaded.Warnings {
 			fmt.Fprintln(c.Err, w)
@@ -108,10 +109,6 @@ func check(conf *settings, loaded *config.Loaded) error {
 		return fmt.Errorf("%sbootstrap_expect = %d: clusters of several servers are not supported by this version of Rostra yet; use 1", at("bootstrap_expect"), s.Expect)
 	case !s.Bootstrap && s.Expect == 0 && !loaded.Dev:
 		return errors.New("one server forms the cluster in this version of Rostra; set -bootstrap-expect 1 to say so")
-	case s.HoldTimeout < 0 || s.QueryTime < 0 || s.MaxQueryTime < 0 || s.DrainTime < 0 || s.MaxStale < 0:
-		return errors.New("rpc_hold_timeout, default_query_time, max_query_time, leave_drain_time and discovery_max_stale cannot be negative")
-	case s.MaxConns < 0 || s.MaxHeaderBytes < 0:
-		return errors.New("limits.http_max_conns_per_client and http_config.max_header_bytes cannot be negative; 0 is no limit of ours")
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
@@ -121,8 +118,33 @@ func check(conf *settings, loaded *config.Loaded) error {
 			return fmt.Errorf("%s%s: %d is no port; use one up to 65535", at(key), key, port)
 		}
 	}
-	_, err := parseLevel(s.LogLevel)
-	return err
+	if _, err := parseLevel(s.LogLevel); err != nil {
+		return err
+	}
+	for _, group := range conf.all() {
+		if err := noNegative(reflect.ValueOf(group).Elem()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports alone.
+func noNegative(group reflect.Value) error {
+	for i := range group.NumField() {
+		key, field := group.Type().Field(i).Tag.Get("key"), group.Field(i)
+		if field.CanInt() && field.Int() < 0 && !strings.HasPrefix(key, "ports.") {
+			return fmt.Errorf("%s: %v cannot be negative; leave it out for the default", key, field)
+		}
+		if ttls, ok := field.Interface().(map[string]time.Duration); ok {
+			for name, ttl := range ttls {
+				if ttl < 0 {
+					return fmt.Errorf("%s: %v of %q cannot be negative", key, ttl, name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func runAgent(features []room.Room, c *cli.Call) int {
@@ -148,9 +170,10 @@ func runAgent(features []room.Room, c *cli.Call) int {
 // keyed is the beginning of an error about a setting.
 var keyed = regexp.MustCompile(`^([a-z][a-z0-9_.]*): `)
 
-// placed puts before an error about a setting where that was set.
+// placed puts before an error about a setting where that was set. loaded is nil if nothing could be loaded.
 func placed(err error, loaded *config.Loaded) error {
-	if m := keyed.FindStringSubmatch(err.Error()); m != nil && loaded.Origin(m[1]) != "default" {
+	m := keyed.FindStringSubmatch(err.Error())
+	if m != nil && loaded != nil && loaded.Origin(m[1]) != "default" {
 		return fmt.Errorf("%s: %w", loaded.Origin(m[1]), err)
 	}
 	return err
