@@ -41,20 +41,25 @@ type Header struct {
 }
 
 // DecodeStrict reads a record from the front of b and returns what follows. A field the record's type does not know is
-// an error: it was written by a newer version, and dropping it would make this replica differ from the others.
+// an error: it was written by a newer version, and dropping it would make this replica differ from the others. Nothing is
+// allocated on the word of a length that the bytes do not bear out.
 func DecodeStrict(b []byte, rec interface {
 	msgp.Marshaler
 	msgp.Unmarshaler
 }) (rest []byte, err error) {
-	rest, err = rec.UnmarshalMsg(b)
+	rest, err = msgp.Skip(b) // generated code makes slices of whatever length it reads
 	if err != nil {
 		return b, fmt.Errorf("cannot decode %T: %w", rec, err)
 	}
-	again, err := rec.MarshalMsg(make([]byte, 0, len(b)-len(rest)))
+	whole := b[:len(b)-len(rest)]
+	if _, err = rec.UnmarshalMsg(whole); err != nil {
+		return b, fmt.Errorf("cannot decode %T: %w", rec, err)
+	}
+	again, err := rec.MarshalMsg(make([]byte, 0, len(whole)))
 	if err != nil {
 		return b, err
 	}
-	if !bytes.Equal(again, b[:len(b)-len(rest)]) {
+	if !bytes.Equal(again, whole) {
 		return b, fmt.Errorf("%T holds a field or form that this version does not know; upgrade this server", rec)
 	}
 	return rest, nil

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tidwall/btree"
-	"github.com/tinylib/msgp/msgp"
 )
 
 // newest is an index no Command reaches: it reads the head of every slot, published or not.
@@ -190,15 +189,9 @@ func (t *tableState[T, P]) trim(slotAny, newer any, h *history) {
 // decode reads one row of a snapshot from the front of b into an unpublished table, and returns what follows and the
 // row's size. Rows come in strictly ascending key order.
 func (t *tableState[T, P]) decode(index uint64, b []byte) (rest []byte, bytes int64, err error) {
-	rest, err = msgp.Skip(b) // before the record's code believes any length it finds
-	if err != nil {
-		return b, 0, err
-	}
 	rec := new(T)
-	if more, err := DecodeStrict(b[:len(b)-len(rest)], P(rec)); err != nil {
+	if rest, err = DecodeStrict(b, P(rec)); err != nil {
 		return b, 0, err
-	} else if len(more) > 0 {
-		return b, 0, fmt.Errorf("%d bytes too many in a record", len(more))
 	}
 	key := t.schema.Key(rec)
 	if t.loaded++; t.loaded > 1 && key <= t.last {
