@@ -265,6 +265,9 @@ func (a *Agent) Reload(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := check(next, loaded); err != nil {
+		return placed(err, loaded) // what no agent could start with, none takes over
+	}
 	level, err := parseLevel(next.agent.LogLevel)
 	if err != nil {
 		return err
@@ -304,13 +307,6 @@ func (a *Agent) Leave(ctx context.Context) error {
 // depart takes this agent out of gossip and, while others can still ask, lets them.
 func (a *Agent) depart(ctx context.Context) error {
 	a.log.Info("leaving")
-	for _, p := range a.parts {
-		if p != nil && p.Leave != nil {
-			if err := p.Leave(ctx); err != nil {
-				a.log.Warn("cannot leave in good order", "error", err)
-			}
-		}
-	}
 	var pools errgroup.Group // at once: each takes seconds to be sure that the others know
 	for _, pool := range []*gossip.Pool{a.host.WAN, a.host.LAN} {
 		if pool != nil {

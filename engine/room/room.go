@@ -29,7 +29,6 @@ type Part struct {
 	Loops  []Loop                              // run while this server leads
 	Run    func(ctx context.Context) error     // runs as long as the agent does
 	Reload func(settings any) error            // takes changed settings over
-	Leave  func(ctx context.Context) error     // before a graceful leave
 	Stats  func() map[string]map[string]string // sections of `info`
 	Close  func() error
 }
