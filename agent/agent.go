@@ -179,6 +179,7 @@ func (a *Agent) run(ctx context.Context) error {
 		}
 	}
 	group.Go(func() error { return keepSmall(ctx) })
+	group.Go(func() error { return a.host.Roster.Run(ctx) })
 	group.Go(func() error { return a.server.Run(ctx, loops) })
 	group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 	group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
@@ -314,7 +315,7 @@ func (a *Agent) depart(ctx context.Context) error {
 		}
 	}
 	left := pools.Wait()
-	if _, all := a.server.Servers(); len(all) > 1 {
+	if _, all := a.server.Peers(); len(all) > 1 {
 		select {
 		case <-time.After(a.now.agent.DrainTime):
 		case <-ctx.Done():

@@ -18,6 +18,7 @@ import (
 
 	"rostra/engine/consensus"
 	"rostra/engine/gossip"
+	"rostra/engine/roster"
 	"rostra/engine/server"
 	"rostra/feature/member"
 	"rostra/kit/httpd"
@@ -55,9 +56,10 @@ func (a *Agent) openEngine(s *Settings) error {
 		defer cancel()
 		return node.Close(ctx)
 	})
-	srv.Attach(node)
+	srv.Attach(node, a.host)
 	a.server, a.node = srv, node
-	a.host.Door, a.host.Cluster = srv, srv
+	a.host.Door, a.host.Cluster, a.host.Raft = srv, srv, srv
+	a.host.Roster = roster.New(a.host.Self.Datacenter, a.host.LAN, a.host.WAN)
 	return nil
 }
 

@@ -24,7 +24,7 @@ type Door interface {
 	Read(ctx context.Context, q Query, o Options) (Answer, Meta, error)
 	// Watch returns a live answer. The caller closes it.
 	Watch(ctx context.Context, q Query, o Options) (Watch, error)
-	// Call runs a named procedure with the Door on the server that answers.
+	// Call runs a named procedure on the server that answers: the leader, with Stale any server, with o.Server that one.
 	Call(ctx context.Context, p Procedure, o Options) (Result, Meta, error)
 }
 
@@ -38,6 +38,7 @@ type Meta = httpd.Meta
 type Options struct {
 	Token       string
 	Datacenter  string // "" is the agent's own
+	Server      string // ask this server of the datacenter alone, by its ID; "" chooses by Consistency
 	Consistency httpd.Consistency
 	MaxStale    time.Duration
 	Index       uint64        // wait for an answer newer than this; 0 does not wait
@@ -67,6 +68,8 @@ type Command interface {
 type CommandType struct {
 	New   func() Command
 	Rules int // the newest version of its rules that this program knows, from 1
+	// Result carries what Run returns; the zero Codec stands for Nothing.
+	Result Codec
 }
 
 // Query is a question to replicated state. It must be comparable (no slices, no maps): equal Queries share one
@@ -82,11 +85,13 @@ type Query interface {
 // same.
 type Point interface{ Point() }
 
-// Procedure is a named call that runs with the Door on the answering server.
+// Procedure is a named call that runs on the answering server, with that server's Host.
 type Procedure interface {
+	msgp.Marshaler
+	msgp.Unmarshaler
 	Name() string
 	Allowed(d authz.Decider) error
-	Call(ctx context.Context, d Door) (Result, error)
+	Call(ctx context.Context, h *Host) (Result, error)
 }
 
 // Watch is a live answer to one Query, shared with everybody who asks the same.

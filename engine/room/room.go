@@ -5,7 +5,9 @@ import (
 	"io"
 	"log/slog"
 
+	"rostra/engine/consensus"
 	"rostra/engine/gossip"
+	"rostra/engine/roster"
 	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
@@ -18,6 +20,8 @@ type Room struct {
 	Tables   []store.AnyTable
 	Triggers []store.Trigger
 	Commands []CommandType
+	Queries  []QueryType     // those that agents ask servers
+	Calls    []ProcedureType // those that agents ask servers
 	Verbs    []cli.Verb
 	Settings func() any                                 // a new settings struct, if the feature has settings
 	Open     func(h *Host, settings any) (*Part, error) // what it does in a running agent; nil: nothing
@@ -62,22 +66,33 @@ type Host struct {
 	Disk     disk.FS      // where Dir lies
 	Dir      string       // the data directory; "" keeps everything in memory
 	Cluster  Cluster      // the servers
+	Raft     Raft         // their log; nil on agents that are not servers
 	LAN, WAN *gossip.Pool // WAN is nil on agents that are not servers
-	Agent    Agent        // the process itself
+	Roster   *roster.Roster
+	Agent    Agent // the process itself
 }
 
-// Cluster is what a feature may ask of the group of servers beyond the Door.
+// Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.
 type Cluster interface {
-	// Servers returns the server addresses, and which is the leader's: "" while unknown or the state is not whole.
-	Servers() (leader string, all []string)
-	// Archive cuts a snapshot of the whole state; write, to be called once, writes it as an archive. The index is
-	// that of its newest log entry.
-	Archive(ctx context.Context) (write func(io.Writer) error, index uint64, err error)
-	Unarchive(ctx context.Context, r io.Reader) error // replaces the whole state by an archive's
-	Counters() map[string]uint64                      // what the server counted since its start
+	// Archive asks for a snapshot of the whole state of a datacenter: its leader's, with Stale that of the server asked.
+	// write, to be called once, writes it as an archive. The index is that of its newest log entry.
+	Archive(ctx context.Context, o Options) (write func(io.Writer) error, index uint64, err error)
+	Unarchive(ctx context.Context, r io.Reader, o Options) error // replaces the whole state by an archive's
+	Counters() map[string]uint64                                 // what this agent's door counted since its start
 	// Restored closes when an archive next replaces the state: what was in step with it may no longer be.
 	Restored() <-chan struct{}
-	Stats() map[string]map[string]string // the sections "consul" and "raft" of info
+	Stats() map[string]map[string]string // the sections "consul" and, on servers, "raft" of info
+}
+
+// Raft is the group of servers that keep the log, as one of them sees it. Changes work on the leader only; elsewhere they
+// are a fault.NotApplied.
+type Raft interface {
+	// Peers returns the stored configuration, and which is the leader's ID: "" while unknown.
+	Peers() (leader string, all []consensus.Peer)
+	// Change adds or removes a server, or moves leadership to it.
+	Change(ctx context.Context, c consensus.Change) error
+	// Progress returns how far this server is.
+	Progress() consensus.Progress
 }
 
 // Agent is what a feature may ask of the process.

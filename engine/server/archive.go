@@ -52,7 +52,10 @@ type archiveServer struct {
 }
 
 // Archive cuts a snapshot of the state as it is now and returns what writes it as an archive. write must be called, once.
-func (s *Server) Archive(ctx context.Context) (write func(io.Writer) error, index uint64, err error) {
+func (s *Server) Archive(ctx context.Context, o room.Options) (write func(io.Writer) error, index uint64, err error) {
+	if err := s.here(o.Datacenter); err != nil {
+		return nil, 0, err
+	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()
 	if err := s.awaitReady(ctx, &hold); err != nil {
@@ -122,7 +125,10 @@ func addFile(out *tar.Writer, name string, size int64, r io.Reader) error {
 
 // Unarchive replaces the whole state by an archive's. Nothing is touched before the archive has proved sound. Writes
 // wait meanwhile; the index goes on above both histories, under a new lineage (design rule 6).
-func (s *Server) Unarchive(ctx context.Context, r io.Reader) error {
+func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) error {
+	if err := s.here(o.Datacenter); err != nil {
+		return err
+	}
 	spool, err := os.CreateTemp(s.opts.Dir, "restore-*.tmp")
 	if err != nil {
 		return fmt.Errorf("cannot unpack the snapshot: %w", err)
@@ -250,4 +256,7 @@ func checkSums(list string, got map[string]hash.Hash) error {
 	return nil
 }
 
-var _ room.Cluster = (*Server)(nil)
+var (
+	_ room.Cluster = (*Server)(nil)
+	_ room.Raft    = (*Server)(nil)
+)

@@ -21,7 +21,7 @@ import (
 
 func (b *bench) archive() []byte {
 	b.t.Helper()
-	write, index, err := b.Archive(context.Background())
+	write, index, err := b.Archive(context.Background(), room.Options{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func (b *bench) archive() []byte {
 
 func (b *bench) unarchive(archive []byte) {
 	b.t.Helper()
-	if err := b.Unarchive(context.Background(), bytes.NewReader(archive)); err != nil {
+	if err := b.Unarchive(context.Background(), bytes.NewReader(archive), room.Options{}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -147,7 +147,7 @@ func TestWritesDuringARestore(t *testing.T) {
 	// while the archive comes in, writes go on
 	slow := &slowReader{bytes.NewReader(archive), make(chan struct{}), make(chan struct{})}
 	done := make(chan error, 1)
-	go func() { done <- b.Unarchive(context.Background(), slow) }()
+	go func() { done <- b.Unarchive(context.Background(), slow, room.Options{}) }()
 	receive(t, slow.reached)
 	before := b.write("b", "written meanwhile")
 	close(slow.free)
@@ -224,7 +224,7 @@ func TestBadArchivesChangeNothing(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.what, func(t *testing.T) {
-			err := b.Unarchive(context.Background(), bytes.NewReader(c.archive))
+			err := b.Unarchive(context.Background(), bytes.NewReader(c.archive), room.Options{})
 			if !fault.Is(err, fault.Refused) || !strings.HasPrefix(err.Error(), c.text) {
 				t.Errorf("refused with %v", err)
 			}

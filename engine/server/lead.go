@@ -12,8 +12,8 @@ import (
 // loopPause is how long a leader's loop that failed rests before it starts again.
 const loopPause = time.Second
 
-// Attach gives the server the log that it proposes to. It comes before any other use.
-func (s *Server) Attach(n *consensus.Node) { s.node = n }
+// Attach gives the server the log that it proposes to, and the Host that procedures run with. It comes before any other use.
+func (s *Server) Attach(n *consensus.Node, h *room.Host) { s.node, s.host = n, h }
 
 // Run evaluates what is watched, and runs the loops while this server leads, until ctx ends. Requests still parked then
 // are answered with what there is.

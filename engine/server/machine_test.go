@@ -190,7 +190,7 @@ var term0 = term{1}
 func TestStatus(t *testing.T) {
 	b := start(t, Options{})
 	b.write("a", "1")
-	if leader, all := b.Servers(); leader != "127.0.0.1:1" || len(all) != 1 {
+	if leader, all := b.Peers(); leader != "s1" || len(all) != 1 {
 		t.Errorf("leader %q, servers %v", leader, all)
 	}
 	if c := b.Counters(); c["index"] != b.store.Index() || c["applied_commands"] < 2 || c["blocking_queries"] != 0 {
@@ -204,10 +204,12 @@ func TestStatus(t *testing.T) {
 // asked is a procedure that reads through the door.
 type asked struct{}
 
-func (asked) Name() string                { return "note.asked" }
-func (asked) Allowed(authz.Decider) error { return nil }
-func (asked) Call(ctx context.Context, d room.Door) (room.Result, error) {
-	a, _, err := d.Read(ctx, read{name: "a"}, room.Options{})
+func (asked) Name() string                          { return "note.asked" }
+func (asked) Allowed(authz.Decider) error           { return nil }
+func (asked) MarshalMsg(b []byte) ([]byte, error)   { return b, nil }
+func (asked) UnmarshalMsg(b []byte) ([]byte, error) { return b, nil }
+func (asked) Call(ctx context.Context, h *room.Host) (room.Result, error) {
+	a, _, err := h.Door.Read(ctx, read{name: "a"}, room.Options{})
 	return a.Value, err
 }
 

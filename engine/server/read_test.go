@@ -325,7 +325,7 @@ func TestNoLeader(t *testing.T) {
 		},
 		"write":   func() error { _, _, err := b.Apply(ctx, write, room.Options{}); return err },
 		"watch":   func() error { _, err := b.Watch(ctx, read{name: "a"}, room.Options{}); return err },
-		"archive": func() error { _, _, err := b.Archive(ctx); return err },
+		"archive": func() error { _, _, err := b.Archive(ctx, room.Options{}); return err },
 	}
 	for what, try := range cases {
 		began := time.Now()
@@ -333,7 +333,7 @@ func TestNoLeader(t *testing.T) {
 			t.Errorf("a %s ends with %v after %v", what, err, time.Since(began))
 		}
 	}
-	if leader, _ := b.Servers(); leader != "" {
+	if leader, _ := b.Peers(); leader != "" {
 		t.Errorf("the leader is %q", leader)
 	}
 	if _, _, err := b.Read(ctx, read{name: "a"}, room.Options{Datacenter: "there"}); !errors.Is(err, fault.ErrNoPath) {

@@ -143,7 +143,7 @@ func startNode(t testing.TB, o Options, bootstrap bool, loops ...room.Loop) *ben
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(n)
+	s.Attach(n, &room.Host{Door: s})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -37,6 +37,7 @@ type Server struct {
 	store    *store.Store
 	commands map[string]room.CommandType
 	node     *consensus.Node
+	host     *room.Host
 	answers  answers
 
 	ready    atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
@@ -158,7 +159,7 @@ func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (ro
 	if err := p.Allowed(s.decider(o)); err != nil {
 		return nil, room.Meta{}, err
 	}
-	result, err := p.Call(ctx, s)
+	result, err := p.Call(ctx, s.host)
 	return result, s.meta(s.store.Index(), o), err
 }
 

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"rostra/engine/consensus"
 )
 
 // counters count since the process started.
@@ -14,17 +17,19 @@ type counters struct {
 	blocking    atomic.Int64  // requests parked now
 }
 
-// Servers returns the addresses of all servers, and which is the leader's: "" while there is none or the state is not whole.
-func (s *Server) Servers() (leader string, all []string) {
+// Peers returns the stored configuration, and the leader's ID: "" while there is none or the state is not whole.
+func (s *Server) Peers() (leader string, all []consensus.Peer) {
 	if s.ready.Load() != nil {
-		_, leader = s.node.Leader()
+		leader, _ = s.node.Leader()
 	}
-	all = []string{}
-	for _, p := range s.node.Peers() {
-		all = append(all, p.Address)
-	}
-	return leader, all
+	return leader, s.node.Peers()
 }
+
+// Change adds or removes a server, or moves leadership to it.
+func (s *Server) Change(ctx context.Context, c consensus.Change) error { return s.node.Change(ctx, c) }
+
+// Progress returns how far this server is.
+func (s *Server) Progress() consensus.Progress { return s.node.Progress() }
 
 // Counters returns what this server has counted since its start, and how many queries are parked now. Commands divided
 // by syncs is the number of writes per fsync.

@@ -21,8 +21,8 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 	}
 	return &room.Part{
 		Routes: []httpd.Route{
-			get("/v1/status/leader", func() any { leader, _ := h.Cluster.Servers(); return leader }),
-			get("/v1/status/peers", func() any { _, all := h.Cluster.Servers(); return all }),
+			get("/v1/status/leader", func() any { return leader(h) }),
+			get("/v1/status/peers", func() any { return peers(h) }),
 			get("/v1/rostra/counters", func() any { return counters(h) }),
 		},
 		Stats: h.Cluster.Stats,

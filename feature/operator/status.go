@@ -22,3 +22,24 @@ func own(h *room.Host, r *httpd.Request) error {
 	}
 	return nil
 }
+
+// leader is the address of the server that leads, "" while none does.
+func leader(h *room.Host) string {
+	id, all := h.Raft.Peers()
+	for _, p := range all {
+		if p.ID == id {
+			return p.Address
+		}
+	}
+	return ""
+}
+
+// peers are the addresses of the servers that keep the log.
+func peers(h *room.Host) []string {
+	_, all := h.Raft.Peers()
+	addresses := make([]string, 0, len(all))
+	for _, p := range all {
+		addresses = append(addresses, p.Address)
+	}
+	return addresses
+}

@@ -23,19 +23,9 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 
 type handlers struct{ host *room.Host }
 
-func (a handlers) here(r *httpd.Request) error {
-	if dc := r.Params.Datacenter; dc != "" && dc != a.host.Self.Datacenter {
-		return fault.ErrNoPath
-	}
-	return nil
-}
-
 // save streams the archive. What goes wrong after the first byte shows as a truncated archive, which clients verify.
 func (a handlers) save(r *httpd.Request) (httpd.Reply, error) {
-	if err := a.here(r); err != nil {
-		return httpd.Reply{}, err
-	}
-	write, index, err := a.host.Cluster.Archive(r.Context())
+	write, index, err := a.host.Cluster.Archive(r.Context(), room.OptionsOf(r))
 	if err != nil {
 		return httpd.Reply{}, err
 	}
@@ -45,11 +35,8 @@ func (a handlers) save(r *httpd.Request) (httpd.Reply, error) {
 }
 
 func (a handlers) restore(r *httpd.Request) (httpd.Reply, error) {
-	if err := a.here(r); err != nil {
-		return httpd.Reply{}, err
-	}
 	if r.Params.Consistency == httpd.Stale {
 		return httpd.Reply{}, fault.New(fault.Refused, "stale not allowed for restore")
 	}
-	return httpd.Reply{}, a.host.Cluster.Unarchive(r.Context(), r.HTTP.Body)
+	return httpd.Reply{}, a.host.Cluster.Unarchive(r.Context(), r.HTTP.Body, room.OptionsOf(r))
 }

@@ -38,8 +38,9 @@ func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door.Attach(node)
-	routes, loops := open(t, &room.Host{Door: door, Self: room.Identity{Node: "n1", Datacenter: "dc1"}, Log: quiet}, rooms, settings)
+	host := &room.Host{Door: door, Cluster: door, Raft: door, Self: room.Identity{Node: "n1", Datacenter: "dc1"}, Log: quiet}
+	door.Attach(node, host)
+	routes, loops := open(t, host, rooms, settings)
 	web, err := httpd.New(httpd.Options{}, routes)
 	if err != nil {
 		t.Fatal(err)
