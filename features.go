@@ -12,9 +12,10 @@ import (
 	"rostra/feature/operator"
 	"rostra/feature/session"
 	"rostra/feature/snapshot"
+	"rostra/feature/tls"
 	"rostra/feature/txn"
 )
 
 // features is what this program can do, in the order in which features may know each other.
 var features = []room.Room{acl.Room, catalog.Room, health.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
-	operator.Room, snapshot.Room, connect.Room}
+	operator.Room, snapshot.Room, connect.Room, tls.Room}
