@@ -56,6 +56,7 @@ func G() { done := make(chan int); go func() { close(done) }(); <-done }
 // sleepers are tests that may sleep, with the reason.
 var sleepers = map[string]string{
 	"feature/session/lead_test.go": "its helpers are called inside bubbles of virtual time only",
+	"engine/gossip/rules_test.go":  "the same",
 }
 
 func packageComment(t *tree) (found []guilt) {

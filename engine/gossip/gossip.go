@@ -1,13 +1,15 @@
 // Package gossip keeps the pools in which agents find one another and notice each other's death: one pool for the
 // agents of a datacenter (LAN) and one for the servers of all datacenters (WAN). It hides Serf and memberlist behind one
 // type, Pool; the agent opens the pools, features list members, join, leave and follow events. What the tags of a member
-// mean is known to its callers only.
+// mean is known to its callers only, but for two: "id", which no two live members share, and "rc_tm", a duration after which
+// this member, once it failed, shall be forgotten.
 package gossip
 
 import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,6 +32,13 @@ type Options struct {
 	Tags   map[string]string // what the others see of this member, at most 512 bytes encoded; copied
 	Timing Timing            // fields that are not zero override WAN, Dev or the LAN's defaults
 
+	Keyring     *Keyring // encrypts what members say to each other; nil for no encryption
+	AcceptPlain bool     // with a Keyring, hear members that do not encrypt; for switching encryption on member by member
+	SendPlain   bool     // with a Keyring, do not encrypt yet
+
+	Accept   func(Member) error // whom to refuse as a member, and why; nil accepts all. Must not call the Pool
+	Networks []net.IPNet        // the addresses that members may have; nil for all
+
 	SnapshotPath       string // file that remembers the members for the next start; "" for none
 	RejoinAfterLeave   bool   // use that file even if the last thing this member did was to leave
 	DisableCoordinates bool   // no estimate of round-trip times
@@ -48,6 +57,7 @@ func Open(o Options) (*Pool, error) {
 		return nil, err
 	}
 	to := &lineWriter{log: o.Logger}
+	to.tally = newTally(o.Logger)
 	logger := log.New(to, "", 0)
 	conf := o.serfConfig(logger)
 	if o.Transport == nil {
@@ -61,7 +71,15 @@ func Open(o Options) (*Pool, error) {
 	if o.AdvertisePort == 0 {
 		conf.MemberlistConfig.AdvertisePort = conf.MemberlistConfig.BindPort
 	}
-	p := newPool(o.Name, to)
+	m := conf.MemberlistConfig
+	ip, port, err := m.Transport.FinalAdvertiseAddr(m.AdvertiseAddr, m.AdvertisePort)
+	if err != nil {
+		_ = m.Transport.Shutdown() // the error that counts is the first
+		return nil, fmt.Errorf("cannot open the %s gossip pool: %w", o.network(), err)
+	}
+	rules := newRules(&o, hostPort(ip.String(), port), to.tally)
+	m.Merge, m.Alive = rules, rules // not through Serf, which does not say who is dead
+	p := newPool(&o, to, rules)
 	conf.EventCh = p.incoming
 	s, err := serf.Create(conf)
 	if err != nil {
@@ -136,12 +154,18 @@ func (o *Options) serfConfig(logger *log.Logger) *serf.Config {
 	c.EnableNameConflictResolution = false // a stranger with our name must not make us leave
 	c.QueueDepthWarning = 1_000_000        // the queue is bounded below, by the number of members
 	c.MinQueueDepth = 4096                 // at least that many messages wait, or twice the members
+	c.ReconnectTimeoutOverride = reconnect{}
 
 	m := memberlist.DefaultLANConfig()
 	m.LogOutput, m.Logger = nil, logger
 	m.Transport = o.Transport
 	m.BindAddr, m.BindPort = o.BindAddr, o.BindPort
 	m.AdvertiseAddr, m.AdvertisePort = o.AdvertiseAddr, o.AdvertisePort
+	if o.Keyring != nil {
+		m.Keyring = o.Keyring.ring
+	}
+	m.GossipVerifyIncoming, m.GossipVerifyOutgoing = !o.AcceptPlain, !o.SendPlain
+	m.CIDRsAllowed = o.Networks
 	c.MemberlistConfig = m
 	o.timing().into(c)
 	return c

@@ -18,12 +18,16 @@ var levels = map[string]slog.Level{
 // lineWriter takes the lines of Serf and memberlist, "[WARN] serf: what happened", and logs them at their level.
 type lineWriter struct {
 	log     *slog.Logger
+	tally   *tally      // nil logs every line
 	closing atomic.Bool // from now on all is Debug: sockets that close under their users are no errors
 }
 
 // Write logs one line; it never fails.
 func (w *lineWriter) Write(line []byte) (int, error) {
 	level, text := parseLine(string(line))
+	if w.tally != nil && level != slog.LevelInfo && w.tally.known(text) {
+		return len(line), nil
+	}
 	if w.closing.Load() {
 		level = min(level, slog.LevelDebug)
 	}

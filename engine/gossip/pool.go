@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/serf/serf"
 
@@ -29,6 +31,11 @@ type Pool struct {
 	work     sync.WaitGroup // receive and leave
 	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
 	feeds    feeds
+	keyring  *Keyring         // nil without encryption
+	keyAsks  chan *serf.Query // questions about the keyring, for answerKeys
+	rules    *rules
+	tally    *tally
+	pushPull time.Duration
 
 	ending  sync.Mutex    // guards leaving and closed
 	leaving chan struct{} // not nil once Leave was called; closed when Serf has left
@@ -38,10 +45,12 @@ type Pool struct {
 	done    chan struct{} // closed when Close has done its work
 }
 
-func newPool(name string, log *lineWriter) *Pool {
+func newPool(o *Options, log *lineWriter, r *rules) *Pool {
 	return &Pool{
-		name: name, log: log, incoming: make(chan serf.Event, 1024),
-		stop: make(chan struct{}), done: make(chan struct{}), feeds: feeds{log: log.log},
+		name: o.Name, log: log, incoming: make(chan serf.Event, 1024), keyring: o.Keyring,
+		keyAsks: make(chan *serf.Query, keyAsksLimit), rules: r, tally: log.tally,
+		pushPull: o.timing().PushPull,
+		stop:     make(chan struct{}), done: make(chan struct{}), feeds: feeds{log: log.log},
 	}
 }
 
@@ -49,6 +58,7 @@ func (p *Pool) start(s *serf.Serf) {
 	p.serf = s
 	p.self = p.Local()
 	p.work.Go(p.receive)
+	p.work.Go(p.answerKeys)
 }
 
 // receive hands Serf's events to the feeds until the pool is closed.
@@ -56,7 +66,11 @@ func (p *Pool) receive() {
 	for {
 		select {
 		case e := <-p.incoming:
+			if p.askedForKeys(e) {
+				continue
+			}
 			if e, ok := toEvent(e); ok {
+				p.rules.follow(e)
 				p.feeds.publish(e)
 			}
 		case <-p.stop:
@@ -98,7 +112,28 @@ func (p *Pool) Join(addrs []string) (int, error) {
 	}
 	// memberlist 0.5 wrote its errors with a capital; the text is part of the HTTP API.
 	text := strings.ReplaceAll(err.Error(), "\t* failed to ", "\t* Failed to ")
+	for _, sign := range signs[:3] { // those of kindKey
+		if strings.Contains(text, sign.words) {
+			p.tally.note(kindKey, strings.Join(addrs, " "), oneLine(text))
+			text = strings.ReplaceAll(text, sign.words, sign.words+" (the keys of that agent and of this one differ; see `encrypt` and `keyring -list`)")
+		}
+	}
 	return n, &fault.Error{Kind: fault.Internal, Text: text}
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// Counters returns what this member refused and threw away since it was opened.
+func (p *Pool) Counters() map[string]uint64 { return p.tally.counters() }
+
+// Sync returns how much time passes between two exchanges of the whole list with some other member, as many as there are
+// now: who has been in the pool for twice as long knows all members.
+func (p *Pool) Sync() time.Duration {
+	every := p.pushPull
+	if n := p.serf.Memberlist().NumMembers(); n > 32 { // memberlist slows down from there
+		every *= time.Duration(math.Ceil(math.Log2(float64(n))-math.Log2(32))) + 1
+	}
+	return every
 }
 
 // ForceLeave makes a failed member one that left; with prune it is no longer listed. An alive member objects and stays.

@@ -79,3 +79,14 @@ func (t Timing) into(c *serf.Config) {
 	m.TCPTimeout = max(10*time.Second, 10*t.ProbeTimeout) // LAN 10 s, WAN 30 s
 	m.DeadNodeReclaimTime = reclaim
 }
+
+// reconnect lets a member say for itself how long it is kept after it failed or left.
+type reconnect struct{}
+
+// ReconnectTimeout implements serf.ReconnectTimeoutOverrider.
+func (reconnect) ReconnectTimeout(m *serf.Member, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(m.Tags[tagReconnect]); err == nil && d > 0 {
+		return d
+	}
+	return otherwise
+}

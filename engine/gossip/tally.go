@@ -1,0 +1,149 @@
+package gossip
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// kind is something that went wrong with what a peer sent, as it is counted.
+type kind struct {
+	name  string // of the counter
+	text  string // of the log line
+	level slog.Level
+}
+
+var (
+	kindKey      = kind{"refused.key", "gossip refused: we have no key in common; compare `keyring -list` and `encrypt` on both sides", slog.LevelError}
+	kindMember   = kind{"refused.member", "gossip refused: this member cannot be one of the pool", slog.LevelWarn}
+	kindIdentity = kind{"refused.identity", "gossip refused: two agents claim to be the same", slog.LevelError}
+	kindNetwork  = kind{"refused.network", "gossip refused: the address is in none of the allowed networks", slog.LevelWarn}
+	kindGarbage  = kind{"garbage", "gossip that cannot be understood was thrown away", slog.LevelWarn}
+	kindOld      = kind{"replayed", "gossip of long ago was thrown away", slog.LevelWarn}
+	kindKeyAsks  = kind{"refused.keyring", "gossip: a question about the keyring was thrown away", slog.LevelWarn}
+)
+
+// tellEvery is how often a kind of line may be logged for one peer.
+const tellEvery = time.Minute
+
+// toldLimit bounds what is remembered of peers; beyond, all unknown ones count as one.
+const toldLimit = 1024
+
+// tally counts what was thrown away and logs it at most once a minute for each peer: who sends garbage must not fill disks.
+type tally struct {
+	log *slog.Logger
+
+	mu     sync.Mutex // guards the rest
+	counts map[string]uint64
+	told   map[string]told // by kind and peer
+}
+
+// told is when a line was logged last, and how many like it were not since.
+type told struct {
+	at     time.Time
+	silent int
+}
+
+func newTally(log *slog.Logger) *tally {
+	return &tally{log: log, counts: map[string]uint64{}, told: map[string]told{}}
+}
+
+// note counts one case of kind k and logs it unless that was done for this peer within the last minute.
+func (t *tally) note(k kind, peer, cause string, args ...any) {
+	now := time.Now()
+	t.mu.Lock()
+	t.counts[k.name]++
+	silent, tell := t.tell(k.name, peer, now)
+	t.mu.Unlock()
+	if !tell {
+		return
+	}
+	args = append([]any{"peer", peer, "cause", cause}, args...)
+	if silent > 0 {
+		args = append(args, "unlogged", silent)
+	}
+	t.log.Log(context.Background(), k.level, k.text, args...)
+}
+
+// tell says whether to log, and how many were not logged before. The caller holds mu.
+func (t *tally) tell(name, peer string, now time.Time) (int, bool) {
+	key := name + " " + peer
+	last, known := t.told[key]
+	if !known && len(t.told) >= toldLimit {
+		maps.DeleteFunc(t.told, func(_ string, v told) bool { return now.Sub(v.at) >= tellEvery })
+		if len(t.told) >= toldLimit {
+			key = name
+			last, known = t.told[key]
+		}
+	}
+	if known && now.Sub(last.at) < tellEvery {
+		last.silent++
+		t.told[key] = last
+		return 0, false
+	}
+	t.told[key] = told{at: now}
+	return last.silent, true
+}
+
+func (t *tally) counters() map[string]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.counts)
+}
+
+// signs are the words by which lines of memberlist and Serf are known to speak of something thrown away. Neither has
+// another way to tell. The first that fits counts.
+var signs = []struct {
+	words string
+	kind  kind
+}{
+	{"no installed keys could decrypt the message", kindKey},
+	{"encryption is configured but remote state is not encrypted", kindKey},
+	{"remote state is encrypted and encryption is not configured", kindKey},
+	{"Rejected node", kindNetwork}, {"Rejected IP update", kindNetwork}, {"Blocked alive", kindNetwork},
+	{"Conflicting address for", kindIdentity}, {"serf: Name conflict for", kindIdentity}, {"Node name conflicts", kindIdentity},
+	{"received old event", kindOld}, {"received old query", kindOld},
+	{"Decrypt packet failed", kindGarbage}, {"failed to receive", kindGarbage}, {"Failed to decode", kindGarbage},
+	{"Failed to read remote state", kindGarbage}, {"Failed to receive user message", kindGarbage},
+	{"Failed to decompress", kindGarbage}, {"invalid msgType", kindGarbage}, {"msg type (", kindGarbage},
+	{"Message type (", kindGarbage}, {"missing message type", kindGarbage}, {"invalid checksum", kindGarbage},
+	{"truncated messages", kindGarbage}, {"packet too short", kindGarbage}, {"unacceptable label", kindGarbage},
+	{"label header", kindGarbage}, {"label is", kindGarbage}, {"Error decoding", kindGarbage}, {"message of unknown type", kindGarbage},
+	{"bad type prefix", kindGarbage}, {"Remote state is zero bytes", kindGarbage}, {"Ignoring an alive message", kindGarbage},
+	{"Vsn is not present", kindGarbage}, {"Failed push/pull merge", kindMember},
+}
+
+// known counts a line if it is one of those; then it is not logged otherwise.
+func (t *tally) known(line string) bool {
+	switch {
+	case strings.Contains(line, "memberlist: ignoring alive message for"),
+		strings.Contains(line, "Failed push/pull merge: ") && !strings.Contains(line, "merge: Node '"):
+		return true // the rules have told it, with the reason
+	case strings.HasPrefix(line, "memberlist: failed to join"):
+		return false // Join tells it
+	}
+	for _, s := range signs {
+		if strings.Contains(line, s.words) {
+			t.note(s.kind, peerOf(line), line)
+			return true
+		}
+	}
+	return false
+}
+
+// peerOf finds the IP of the peer at the end of a line of memberlist; "" if it names none.
+func peerOf(line string) string {
+	_, rest, ok := strings.Cut(line, "from=")
+	if !ok {
+		return ""
+	}
+	addr, _, _ := strings.Cut(rest, " ")
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}
