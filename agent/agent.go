@@ -123,7 +123,11 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	if !s.LogJSON {
 		banner(out, s, &self)
 	}
-	a.host = &room.Host{Self: self, Log: a.log, Disk: fs, Dir: s.DataDir, Agent: a}
+	certs, err := a.openCerts(&s.TLS)
+	if err != nil {
+		return nil, err
+	}
+	a.host = &room.Host{Certs: certs, Reports: new(room.Reports), Self: self, Log: a.log, Disk: fs, Dir: s.DataDir, Agent: a}
 	if err := a.openEngine(s); err != nil {
 		return nil, err
 	}
@@ -273,6 +277,10 @@ func (a *Agent) Reload(context.Context) error {
 	if err != nil {
 		return err
 	}
+	certs, err := next.agent.TLS.load()
+	if err != nil {
+		return placed(err, loaded)
+	}
 	for i, p := range a.parts {
 		if p != nil && p.Reload != nil {
 			if err := p.Reload(next.rooms[i]); err != nil {
@@ -288,6 +296,8 @@ func (a *Agent) Reload(context.Context) error {
 		a.log.Warn("a changed setting waits for a restart", "key", key)
 	}
 	a.level.Set(level)
+	a.host.Certs.Use(certs)
+	a.warnCerts(&next.agent.TLS, certs)
 	a.http.SetMaxConnsPerClient(next.agent.MaxConns)
 	a.dns.Reload(next.dns)
 	a.now = next

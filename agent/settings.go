@@ -47,4 +47,6 @@ type Settings struct {
 	MaxHeaderBytes  int               `key:"http_config.max_header_bytes" help:"bytes of a request's headers; 0 is 1 MiB"`
 	UseCache        bool              `key:"http_config.use_cache" default:"true" help:"honour ?cached"`
 	NoPathFilter    bool              `key:"disable_http_unprintable_char_filter" help:"allow unprintable characters in paths"`
+
+	TLS TLSSettings
 }

@@ -121,6 +121,9 @@ func check(conf *settings, loaded *config.Loaded) error {
 	if _, err := parseLevel(s.LogLevel); err != nil {
 		return err
 	}
+	if _, _, err := s.TLS.conf(); err != nil {
+		return err
+	}
 	for _, group := range conf.all() {
 		if err := noNegative(reflect.ValueOf(group).Elem()); err != nil {
 			return err

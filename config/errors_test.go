@@ -117,7 +117,7 @@ func TestWarnings(t *testing.T) {
 		`connect { enable_mesh_gateway_wan_federation = true }`:         "connect.enable_mesh_gateway_wan_federation: the service mesh is not part of this version of Rostra; the key has no effect",
 		`peering { enabled = true }`:                                    "peering: the service mesh is not part of this version of Rostra; the key has no effect",
 		`ports { grpc = 8502 }`:                                         "ports.grpc: gRPC serves the service mesh, which Rostra does not have yet; the port is not opened",
-		`ports { https = 8501 }`:                                        "ports.https: HTTPS needs a certificate, which this version of Rostra cannot use yet; the port is not opened",
+		`ports { https = 8501 }`:                                        "ports.https: HTTPS is not served by this version of Rostra yet; the port is not opened",
 		`acl { tokens { agent = "x" } }`:                                "acl.tokens.agent: ACLs are off; the key has no effect",
 		`telemetry { circonus_api_token = "x" }`:                        "telemetry.circonus_api_token: metrics are not sent to Circonus; the key has no effect",
 		`atlas_token = "x"`:                                             "atlas_token: the Atlas service is gone; the key has no effect",

@@ -178,7 +178,7 @@ func makeTable() map[string]*row {
 	fill(tableEncrypt, row{outcome: guarded, why: whyEncrypt})
 	fill(tableTLS, row{outcome: guarded, why: whyTLS})
 	fill("segment segments", row{outcome: segmented})
-	fill("addresses.https ports.https", row{outcome: unopened, why: "HTTPS needs a certificate, which this version of Rostra cannot use yet"})
+	fill("addresses.https ports.https", row{outcome: unopened, why: "HTTPS is not served by this version of Rostra yet"})
 	fill("addresses.grpc addresses.grpc_tls ports.grpc ports.grpc_tls", row{outcome: unopened,
 		why: "gRPC serves the service mesh, which Rostra does not have yet"})
 	for _, stanza := range []string{"defaults", "internal_rpc", "https", "grpc"} {

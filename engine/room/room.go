@@ -8,6 +8,7 @@ import (
 	"rostra/engine/consensus"
 	"rostra/engine/gossip"
 	"rostra/engine/roster"
+	"rostra/kit/cert"
 	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
@@ -69,7 +70,9 @@ type Host struct {
 	Raft     Raft         // their log; nil on agents that are not servers
 	LAN, WAN *gossip.Pool // WAN is nil on agents that are not servers
 	Roster   *roster.Roster
-	Agent    Agent // the process itself
+	Certs    *cert.Keeper // those of this agent; nil where no agent runs
+	Reports  *Reports     // what it says of itself
+	Agent    Agent        // the process itself
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.

@@ -24,6 +24,8 @@ type source string
 const (
 	fromFile source = "local"
 	fromHTTP source = "remote"
+
+	fromAgent source = "agent" // a report of the agent's own
 )
 
 // progress tells when an item last changed and when the catalog was last written, by the keeper's clock.

@@ -279,10 +279,15 @@ func (k *keeper) registerCheck(c *checked) error {
 	k.mu.Lock()
 	known := c.row.ServiceID == "" || k.services[c.row.ServiceID] != nil
 	var was []checked
+	reserved := false
 	if old := k.checks[id]; old != nil {
 		was = append(was, *old)
+		reserved = old.source == fromAgent && c.source != fromAgent
 	}
 	k.mu.Unlock()
+	if reserved {
+		return ours(id)
+	}
 	if !known {
 		return fault.New(fault.NotFound, "ServiceID %q does not exist", c.row.ServiceID)
 	}
@@ -340,6 +345,10 @@ func (k *keeper) deregisterCheck(id string, still func(*checked) bool) error {
 	if c == nil || still != nil && !still(c) {
 		k.mu.Unlock()
 		return unknownCheck(id)
+	}
+	if c.source == fromAgent && still == nil {
+		k.mu.Unlock()
+		return ours(id)
 	}
 	was := []checked{*c}
 	k.mu.Unlock()

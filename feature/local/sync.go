@@ -30,6 +30,9 @@ func (k *keeper) run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	wait.Go(func() { every(ctx, statePeriod, k.saveStates) })
 	wait.Go(func() { every(ctx, reapPeriod, k.reap) })
+	reports, _ := k.host.Reports.All()
+	k.takeReports(reports) // before the catalog's checks are compared
+	wait.Go(func() { k.follow(ctx) })
 	k.converge(ctx)
 	wait.Wait()
 	k.saveStates()

@@ -5,4 +5,4 @@ package tls
 import "rostra/engine/room"
 
 // Room is the tls feature.
-var Room = room.Room{Name: "tls", Verbs: Verbs()}
+var Room = room.Room{Name: "tls", Verbs: Verbs(), Open: open}

@@ -70,6 +70,13 @@ func TestNameIsRequired(t *testing.T) {
 	if _, err := shake(t, s.Incoming(), s.Outgoing("")); err == nil {
 		t.Error("connected to nobody in particular although names are verified")
 	}
+	for _, name := range []string{"", "server.dc2.consul"} { // who dials puts another name there, which the server bears
+		set := s.Outgoing(name).Clone()
+		set.ServerName = "server.dc1.consul"
+		if _, err := shake(t, s.Incoming(), set); err == nil {
+			t.Errorf("asked for %q, and ServerName decided", name)
+		}
+	}
 	if _, err := shake(t, s.Incoming(), s.Outgoing("server.dc2.consul")); err == nil {
 		t.Error("connected to a server of another datacenter")
 	}
@@ -91,14 +98,14 @@ func TestVersions(t *testing.T) {
 	c.VerifyOutgoing = true
 	old, set := c, load(t, c)
 	old.MinVersion = tls.VersionTLS10
-	weak := load(t, old).Outgoing("a")
+	weak := load(t, old).Outgoing("a").Clone()
 	weak.MaxVersion = tls.VersionTLS11
 	if _, err := shake(t, set.Incoming(), weak); err == nil {
 		t.Error("TLS 1.1 got in although the default is 1.2")
 	}
 	one := c
 	one.Suites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384}
-	capped := set.Outgoing("a")
+	capped := set.Outgoing("a").Clone()
 	capped.MaxVersion = tls.VersionTLS12
 	state, err := shake(t, load(t, one).Incoming(), capped)
 	if err != nil || state.CipherSuite != one.Suites[0] {
@@ -173,7 +180,10 @@ func TestNoResumption(t *testing.T) {
 	c := newCA(t).conf("a", 10)
 	c.VerifyIncoming, c.VerifyOutgoing = true, true
 	s := load(t, c)
-	out, in := s.Outgoing("a"), s.Incoming()
+	out, in := s.Outgoing("a").Clone(), s.Incoming()
+	if out == s.Outgoing("a") || s.Outgoing("a") != s.Outgoing("a") || in != s.Incoming() {
+		t.Error("not the same each time")
+	}
 	out.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for range 2 {
 		state, err := shake(t, in, out)

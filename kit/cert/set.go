@@ -9,13 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
 // Conf says where certificates are, and what connections are held to.
 type Conf struct {
 	CAFile   string // authorities that are trusted: a PEM file
-	CAPath   string // and a directory of such files, with all below it
+	CAPath   string // or a directory of such files, with all below it
 	CertFile string // our own certificate, with those between it and the authority
 	KeyFile  string
 
@@ -46,6 +47,8 @@ func wrong(field, format string, args ...any) error {
 func (c *Conf) Check() error {
 	trust := c.CAFile != "" || c.CAPath != ""
 	switch {
+	case c.CAFile != "" && c.CAPath != "":
+		return wrong("ca_path", "ca_file is set too: use one of them, so that it is clear who is trusted")
 	case c.CertFile != "" && c.KeyFile == "":
 		return wrong("cert_file", "%s has no key: set key_file too", c.CertFile)
 	case c.KeyFile != "" && c.CertFile == "":
@@ -79,6 +82,8 @@ type Set struct {
 	own      *tls.Certificate    // nil without
 	chain    []*x509.Certificate // of own
 	warnings []string
+	incoming *tls.Config
+	outgoing sync.Map // *tls.Config by the name that was asked for
 }
 
 // Load reads the files. The error is an *Error that names the file and what to do.
@@ -102,6 +107,7 @@ func Load(c Conf) (*Set, error) {
 			return nil, err
 		}
 	}
+	s.incoming = s.newIncoming()
 	return s, nil
 }
 
@@ -248,8 +254,10 @@ func (s *Set) Bears(name string) bool {
 }
 
 // Incoming returns what a connection that comes in is held to; nil if there is no certificate to offer TLS with. It is the
-// caller's, who may set NextProtos.
-func (s *Set) Incoming() *tls.Config {
+// same each time: who changes it, to set NextProtos, changes a clone.
+func (s *Set) Incoming() *tls.Config { return s.incoming }
+
+func (s *Set) newIncoming() *tls.Config {
 	if s.own == nil {
 		return nil
 	}
@@ -263,11 +271,19 @@ func (s *Set) Incoming() *tls.Config {
 }
 
 // Outgoing returns what a connection to the bearer of a name is held to; nil if it uses no TLS. Without VerifyName anybody
-// whom an authority vouches for will do.
+// whom an authority vouches for will do; with it nobody bears an empty name. It is the same each time, as Incoming.
 func (s *Set) Outgoing(name string) *tls.Config {
 	if !s.conf.VerifyOutgoing && !s.conf.VerifyName {
 		return nil
 	}
+	if c, ok := s.outgoing.Load(name); ok {
+		return c.(*tls.Config)
+	}
+	c, _ := s.outgoing.LoadOrStore(name, s.newOutgoing(name))
+	return c.(*tls.Config)
+}
+
+func (s *Set) newOutgoing(name string) *tls.Config {
 	c := s.config()
 	c.RootCAs, c.ServerName = s.pool, name
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -276,12 +292,16 @@ func (s *Set) Outgoing(name string) *tls.Config {
 		}
 		return s.own, nil // whatever authorities the server names: its refusal says more than silence
 	}
-	if !s.conf.VerifyName {
-		c.InsecureSkipVerify = true // of the name; the chain is verified here
-		c.VerifyConnection = func(peer tls.ConnectionState) error {
-			_, err := s.verify(peer.PeerCertificates, x509.ExtKeyUsageServerAuth)
+	// The library would verify the ServerName, which who dials may have set to something else, as the address.
+	c.InsecureSkipVerify = true
+	c.VerifyConnection = func(peer tls.ConnectionState) error {
+		if _, err := s.verify(peer.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil || !s.conf.VerifyName {
 			return err
 		}
+		if name == "" {
+			return errors.New("names are verified (verify_server_hostname), and nothing tells whose name the server must bear")
+		}
+		return peer.PeerCertificates[0].VerifyHostname(name)
 	}
 	return c
 }

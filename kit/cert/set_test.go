@@ -36,6 +36,7 @@ func TestWrongConf(t *testing.T) {
 		field string
 		want  []string
 	}{
+		"file and directory":     {with(func(c *Conf) { c.CAPath = home.dir }), "ca_path", []string{"ca_file"}},
 		"no key":                 {with(func(c *Conf) { c.KeyFile = "" }), "cert_file", []string{ok.CertFile, "key_file"}},
 		"no certificate":         {with(func(c *Conf) { c.CertFile = "" }), "key_file", []string{ok.KeyFile, "cert_file"}},
 		"incoming without CA":    {with(func(c *Conf) { c.CAFile, c.VerifyIncoming = "", true }), "verify_incoming", []string{"ca_file"}},
@@ -51,8 +52,8 @@ func TestWrongConf(t *testing.T) {
 		"CA that is too long":    {with(func(c *Conf) { c.CAFile = long }), "ca_file", []string{long, "4 MiB"}},
 		"CA that is a directory": {with(func(c *Conf) { c.CAFile = tree }), "ca_file", []string{tree, "directory"}},
 		"junk in the directory":  {with(func(c *Conf) { c.CAFile, c.CAPath = "", home.dir+"/tree" }), "ca_path", []string{"tree/sub/junk.txt"}},
-		"empty directory":        {with(func(c *Conf) { c.CAPath = empty }), "ca_path", []string{empty}},
-		"no directory":           {with(func(c *Conf) { c.CAPath = "/nowhere" }), "ca_path", []string{"/nowhere"}},
+		"empty directory":        {with(func(c *Conf) { c.CAFile, c.CAPath = "", empty }), "ca_path", []string{empty}},
+		"no directory":           {with(func(c *Conf) { c.CAFile, c.CAPath = "", "/nowhere" }), "ca_path", []string{"/nowhere"}},
 		"certificate is a key":   {with(func(c *Conf) { c.CertFile = ok.KeyFile }), "cert_file", []string{ok.KeyFile, "BEGIN CERTIFICATE"}},
 		"key is a certificate":   {with(func(c *Conf) { c.KeyFile = ok.CertFile }), "key_file", []string{ok.CertFile}},
 		"key of another":         {mixed, "key_file", []string{mixed.KeyFile, ok.CertFile}},
