@@ -118,6 +118,7 @@ func storeInside(t *tree) (found []guilt) {
 		"github.com/hashicorp/raft-wal":   "engine/consensus",
 		"github.com/hashicorp/serf":       "engine/gossip",
 		"github.com/hashicorp/memberlist": "engine/gossip",
+		"google.golang.org/grpc":          "engine/rpc",
 		"github.com/tidwall/btree":        "kit/store",
 		"github.com/miekg/dns":            "surface/dns",
 	}
