@@ -3,7 +3,9 @@ package cert
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -67,8 +69,9 @@ func TestNameIsRequired(t *testing.T) {
 	c := home.conf("server.dc1.consul", 10)
 	c.VerifyName = true
 	s := load(t, c)
-	if _, err := shake(t, s.Incoming(), s.Outgoing("")); err == nil {
-		t.Error("connected to nobody in particular although names are verified")
+	err := s.Outgoing("").VerifyConnection(tls.ConnectionState{PeerCertificates: s.chain})
+	if err == nil || !strings.Contains(err.Error(), "nothing tells whose name") {
+		t.Errorf("connected to nobody in particular although names are verified: %v", err)
 	}
 	for _, name := range []string{"", "server.dc2.consul"} { // who dials puts another name there, which the server bears
 		set := s.Outgoing(name).Clone()
@@ -79,6 +82,30 @@ func TestNameIsRequired(t *testing.T) {
 	}
 	if _, err := shake(t, s.Incoming(), s.Outgoing("server.dc2.consul")); err == nil {
 		t.Error("connected to a server of another datacenter")
+	}
+}
+
+// TestUse: a certificate that says that it is for clients makes no server.
+func TestUse(t *testing.T) {
+	home := newCA(t)
+	s := subject(t, "server.dc1.consul", 10)
+	s.DNS, s.Peer = []string{s.Name}, false
+	template := s.template()
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	p, err := sign(template, home.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Conf{CAFile: home.path("ca.pem"), CertFile: home.write("c.pem", p.Cert), KeyFile: home.write("k.pem", p.Key), VerifyIncoming: true}
+	server := load(t, home.conf("server.dc1.consul", 10))
+	for _, name := range []bool{false, true} {
+		c.VerifyOutgoing, c.VerifyName = true, name
+		if _, err := shake(t, load(t, c).Incoming(), load(t, c).Outgoing("server.dc1.consul")); err == nil {
+			t.Error("a client's certificate served")
+		}
+		if _, err := shake(t, server.Incoming(), load(t, c).Outgoing("server.dc1.consul")); err != nil {
+			t.Errorf("it cannot be a client's: %v", err)
+		}
 	}
 }
 
