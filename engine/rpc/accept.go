@@ -41,17 +41,17 @@ func (p *Port) accept(ctx context.Context) error {
 		p.counts.add(accepted)
 		ip := ipOf(raw.RemoteAddr())
 		limit := int(p.perIP.Load())
-		c := p.conns.add(raw, ip, limit)
+		c := p.conns.add(p, raw, ip, limit)
 		if c == nil {
-			_ = raw.Close()
 			p.refuse(refusedLimit, ip, fmt.Errorf("it has %d already (limits.rpc_max_conns_per_client)", limit))
+			_ = raw.Close()
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
-			_ = c.Close()
 			p.refuse(refusedLimit, ip, fmt.Errorf("%d connections have not said yet what they are", maxGreeting))
+			_ = c.Close()
 			continue
 		}
 		p.greeting.Go(func() {
@@ -76,11 +76,11 @@ func (p *Port) greet(ctx context.Context, c *conn, ip string) {
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		_ = c.Close()
 		var no *refusal
 		if errors.As(err, &no) && ctx.Err() != context.Canceled {
 			p.refuse(no.why, ip, no.cause)
 		}
+		_ = c.Close()
 		return
 	}
 	to := p.calls
@@ -88,11 +88,13 @@ func (p *Port) greet(ctx context.Context, c *conn, ip string) {
 		to = p.streams
 		p.counts.add(logStreams)
 	}
+	known.watched.Store(k == kindCalls)
 	if !to.put(ctx, known) {
-		_ = c.Close()
+		known.watched.Store(false)
 		if ctx.Err() == context.DeadlineExceeded {
 			p.refuse(refusedLimit, ip, errors.New("nobody took it"))
 		}
+		_ = c.Close()
 	}
 }
 
@@ -143,7 +145,7 @@ func (p *Port) admitTLS(ctx context.Context, c *conn) (kind, *conn, error) {
 		return 0, nil, &refusal{refusedTLS, fmt.Errorf("TLS handshake: %w", err)}
 	}
 	state := secured.ConnectionState()
-	known := &conn{Conn: secured, peer: Peer{Address: c.RemoteAddr().String(), Certificates: state.PeerCertificates}}
+	known := &conn{Conn: secured, port: p, peer: Peer{Address: c.RemoteAddr().String(), Certificates: state.PeerCertificates}}
 	switch state.NegotiatedProtocol {
 	case alpnLog:
 		if err := p.opts.Security.LogPeer(state); err != nil {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,8 @@ type client struct {
 	cc     *grpc.ClientConn
 	failed atomic.Pointer[error] // why the last dial did, nil if it did not
 
+	suspicion atomic.Value // a string: what is wrong if the server hangs up without a word
+
 	busy int       // calls and streams under way; guarded by clients.mu
 	used time.Time // when the last of them ended; guarded by clients.mu
 }
@@ -124,6 +127,10 @@ func (p *Port) newClient(to Target) (*client, error) {
 			return nil, err
 		}
 		c.failed.Store(nil)
+		c.suspicion.Store("it may require TLS (verify_outgoing)")
+		if _, secured := conn.(*tls.Conn); secured {
+			c.suspicion.Store("it may not accept this agent's certificate") // TLS 1.3 tells the client too late
+		}
 		return conn, nil
 	}
 	var err error
@@ -139,7 +146,6 @@ func (p *Port) newClient(to Target) (*client, error) {
 		grpc.WithStaticStreamWindowSize(window),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithMaxHeaderListSize(maxHeaders),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
@@ -167,8 +173,10 @@ func (c *client) trouble(ctx context.Context, method string, sent bool, err erro
 			cause = ctx.Err()
 		}
 	case codes.Unavailable:
-		if last := c.failed.Load(); last != nil {
+		if last := c.failed.Load(); last != nil && !sent {
 			cause = *last
+		} else if !sent {
+			cause = fmt.Errorf("it hung up before it said anything; %s, or have too many connections from here: %w", c.suspicion.Load(), cause)
 		}
 	case codes.Unimplemented: // something else answers there
 		kind = fault.NotApplied

@@ -1,17 +1,30 @@
 package rpc
 
 import (
+	"errors"
+	"io"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/mem"
 )
 
 // conn is a connection that came in: what sniff has read is read again.
 type conn struct {
 	net.Conn
+	port  *Port
 	head  []byte // only Read touches it once the connection is handed over
 	peer  Peer
 	once  sync.Once
 	ended func() // the first Close calls it
+
+	first   [1]byte     // for ReadOnReady, and only in it
+	ready   bool        // likewise: the last reading was that of the first byte
+	reading atomic.Bool // somebody waits for the other end
+	over    atomic.Bool // the other end is gone
+	watched atomic.Bool // gRPC has it: a Close while the other end is neither gone nor silent is for a broken protocol
 }
 
 // Read reads what was looked at already, then from the network.
@@ -21,14 +34,49 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.head = c.head[n:]
 		return n, nil
 	}
-	return c.Conn.Read(b)
+	c.reading.Store(true)
+	n, err := c.Conn.Read(b)
+	c.reading.Store(false)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.over.Store(true)
+	}
+	return n, err
+}
+
+// ReadOnReady is how gRPC reads if a connection lets it: it takes a buffer only when there is something to put in, which
+// saves 32 KiB for each connection that is quiet, as those of client agents are. gRPC itself knows how to wait only for a
+// bare TCP connection. Here one byte is waited for, and the next reading takes what came with it. (More in one go might
+// wait for what the other end sends only after an answer.)
+func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	if !c.ready {
+		if _, err := io.ReadFull(c, c.first[:]); err != nil {
+			return nil, 0, err
+		}
+		c.ready = true
+		b := pool.Get(size)
+		(*b)[0] = c.first[0]
+		return b, 1, nil
+	}
+	c.ready = false
+	b := pool.Get(size)
+	n, err := c.Read(*b)
+	if n == 0 {
+		pool.Put(b)
+		b = nil
+	}
+	return b, n, err
 }
 
 // Close also gives its place back.
 func (c *conn) Close() error {
-	if c.ended != nil {
-		c.once.Do(c.ended)
-	}
+	c.once.Do(func() {
+		if c.watched.Load() && !c.reading.Load() && !c.over.Load() && c.port.ending.Err() == nil {
+			c.port.refuse(refusedGarbage, ipOfPeer(c.peer), errors.New("it broke the protocol (HTTP/2)"))
+		}
+		if c.ended != nil {
+			c.ended()
+		}
+	})
 	return c.Conn.Close()
 }
 
@@ -51,13 +99,13 @@ type conns struct {
 func (t *conns) init() { t.open, t.perIP = map[*conn]bool{}, map[string]int{} }
 
 // add wraps raw and counts it, or returns nil if its peer has limit connections already.
-func (t *conns) add(raw net.Conn, ip string, limit int) *conn {
+func (t *conns) add(p *Port, raw net.Conn, ip string, limit int) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.perIP[ip] >= limit {
 		return nil
 	}
-	c := &conn{Conn: raw}
+	c := &conn{Conn: raw, port: p}
 	c.ended = func() { t.remove(c, ip) }
 	t.open[c] = true
 	t.perIP[ip]++

@@ -84,9 +84,9 @@ func (r *refusals) due(ip string, now time.Time) bool {
 	return true
 }
 
-// refuse counts a refusal and logs it unless that peer's were logged lately.
+// refuse counts a refusal and logs it unless that peer's were logged lately. The peer is hung up on afterwards.
 func (p *Port) refuse(why count, ip string, cause error) {
-	p.counts.add(why)
+	defer p.counts.add(why)
 	if p.refusals.due(ip, time.Now()) {
 		p.opts.Log.Warn("refused a connection to the server port; more from there within a minute are only counted",
 			slog.String("peer", ip), slog.String("counter", countNames[why]), slog.Any("error", cause))

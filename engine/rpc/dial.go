@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -49,7 +50,7 @@ func (p *Port) introduce(ctx context.Context, c net.Conn, to Target, protocol st
 	}
 	secured := tls.Client(c, p.outgoing(config, to, protocol))
 	if err := secured.HandshakeContext(ctx); err != nil {
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = errors.New("the server hung up; its server port may not speak TLS")
 		}
 		return nil, fmt.Errorf("TLS handshake with %s: %w", to.Address, err)

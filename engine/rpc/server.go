@@ -50,7 +50,6 @@ func (p *Port) newServer() *grpc.Server {
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(connWindow),
-		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(p.opts.HandshakeTimeout),
 		// The default lets a client ping every 5 minutes only, and drops the connection of one that does so more often.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
