@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -121,7 +122,8 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	}
 	a.closes = append(a.closes, a.ports.close)
 	if !s.LogJSON {
-		banner(out, s, &self)
+		_, absent := os.Stat(keyringFile(s, "local"))
+		banner(out, s, &self, s.Gossip.Encrypt != "" || absent == nil)
 	}
 	certs, err := a.openCerts(&s.TLS)
 	if err != nil {
@@ -208,7 +210,7 @@ func (a *Agent) Debug() map[string]any {
 	for _, addr := range a.ports.dnsAddrs {
 		dnsAddrs = append(dnsAddrs, "udp://"+addr, "tcp://"+addr)
 	}
-	return map[string]any{
+	out := map[string]any{
 		"ACLsEnabled": false, "AdvertiseAddrLAN": a.host.Self.Tagged["lan"], "AdvertiseAddrWAN": a.host.Self.Tagged["wan"],
 		"BindAddr": s.BindAddr, "Bootstrap": true, "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
 		"ConnectEnabled": connectEnabled(a.now.rooms), "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
@@ -220,6 +222,8 @@ func (a *Agent) Debug() map[string]any {
 		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
 		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
 	}
+	s.Gossip.debug(out)
+	return out
 }
 
 func connectEnabled(settings []any) bool {
@@ -231,11 +235,18 @@ func connectEnabled(settings []any) bool {
 	return false
 }
 
-// Counters returns what HTTP and DNS counted since the start.
+// Counters returns what HTTP, DNS and gossip counted since the start.
 func (a *Agent) Counters() map[string]uint64 {
 	out := map[string]uint64{"http.connections.refused": a.refused.Load()}
 	for name, n := range a.dns.Counters() {
 		out[name] = n
+	}
+	for pool, p := range map[string]*gossip.Pool{"lan": a.host.LAN, "wan": a.host.WAN} {
+		if p != nil {
+			for name, n := range p.Counters() {
+				out["gossip."+pool+"."+name] = n
+			}
+		}
 	}
 	return out
 }

@@ -17,10 +17,8 @@ import (
 	"github.com/hashicorp/go-sockaddr"
 
 	"rostra/engine/consensus"
-	"rostra/engine/gossip"
 	"rostra/engine/roster"
 	"rostra/engine/server"
-	"rostra/feature/member"
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
 )
@@ -61,40 +59,6 @@ func (a *Agent) openEngine(s *Settings) error {
 	a.host.Door, a.host.Cluster, a.host.Raft = srv, srv, srv
 	a.host.Roster = roster.New(a.host.Self.Datacenter, a.host.LAN, a.host.WAN)
 	return nil
-}
-
-func (a *Agent) openGossip(s *Settings) error {
-	snapshot := func(name string) string {
-		if s.DataDir == "" {
-			return ""
-		}
-		return filepath.Join(s.DataDir, "serf", name+".snapshot")
-	}
-	if s.DataDir != "" {
-		if err := a.host.Disk.MkdirAll(filepath.Join(s.DataDir, "serf"), 0o700); err != nil {
-			return fmt.Errorf("cannot make the data directory: %w", err)
-		}
-	}
-	self := &a.host.Self
-	tags := member.Tags(self, s.SerfWANPort)
-	open := func(key, name string, wan bool, port int, snap string) (*gossip.Pool, error) {
-		p, err := gossip.Open(gossip.Options{Name: name, WAN: wan, Dev: self.Dev, BindAddr: s.BindAddr, BindPort: port,
-			AdvertiseAddr: self.Address, AdvertisePort: port, Tags: tags, SnapshotPath: snap,
-			Logger: a.log.WithGroup("serf")})
-		if err != nil {
-			return nil, fmt.Errorf("%w; free the address, or set %s or bind_addr", err, key)
-		}
-		a.closes = append(a.closes, p.Close)
-		return p, nil
-	}
-	var err error
-	if a.host.LAN, err = open("ports.serf_lan", self.Node, false, s.SerfLANPort, snapshot("local")); err != nil {
-		return err
-	}
-	if s.SerfWANPort > 0 {
-		a.host.WAN, err = open("ports.serf_wan", self.Node+"."+self.Datacenter, true, s.SerfWANPort, snapshot("remote"))
-	}
-	return err
 }
 
 // openSurfaces prepares HTTP and DNS; their sockets are open already.

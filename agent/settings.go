@@ -25,6 +25,8 @@ type Settings struct {
 	SerfLANPort      int    `key:"ports.serf_lan" flag:"serf-lan-port" default:"8301" help:"gossip port, UDP and TCP"`
 	SerfWANPort      int    `key:"ports.serf_wan" flag:"serf-wan-port" default:"8302" help:"gossip port between datacenters; below 1 for none"`
 
+	Gossip gossipSettings
+
 	LogLevel    string `key:"log_level" flag:"log-level" default:"INFO" dev:"DEBUG" reload:"yes" help:"TRACE, DEBUG, INFO, WARN or ERR"`
 	LogJSON     bool   `key:"log_json" flag:"log-json" help:"log lines as JSON objects"`
 	EnableDebug bool   `key:"enable_debug" dev:"true" help:"serve /debug/pprof/"`

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -129,13 +130,25 @@ func check(conf *settings, loaded *config.Loaded) error {
 			return err
 		}
 	}
-	return nil
+	for _, group := range conf.rooms {
+		if c, ok := group.(interface{ Check() error }); ok {
+			if err := c.Check(); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Gossip.check(s.Server)
 }
 
 // noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports alone.
 func noNegative(group reflect.Value) error {
 	for i := range group.NumField() {
 		key, field := group.Type().Field(i).Tag.Get("key"), group.Field(i)
+		if key == "" && field.Kind() == reflect.Struct {
+			if err := noNegative(field); err != nil {
+				return err
+			}
+		}
 		if field.CanInt() && field.Int() < 0 && !strings.HasPrefix(key, "ports.") {
 			return fmt.Errorf("%s: %v cannot be negative; leave it out for the default", key, field)
 		}
@@ -185,14 +198,14 @@ func placed(err error, loaded *config.Loaded) error {
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // banner tells who is starting, in the form that people know.
-func banner(out io.Writer, s *Settings, self *room.Identity) {
+func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
 	fmt.Fprintln(out, "==> Starting Consul agent...")
 	for _, line := range [][2]string{
 		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
 		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", "true (Bootstrap: true)"},
 		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: -1, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.DNSPort)},
 		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
-		{"Gossip Encryption", "false"}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
+		{"Gossip Encryption", strconv.FormatBool(encrypted)}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
 	} {
 		fmt.Fprintf(out, "%19s: '%s'\n", line[0], line[1])
 	}

@@ -14,6 +14,8 @@ const (
 	Rostra = "0.1.0"
 	// Protocol is the gossip protocol spoken by default, ProtocolMin and ProtocolMax what is understood.
 	Protocol, ProtocolMin, ProtocolMax = 2, 2, 3
+	// Level is the newest rules of Commands that this program knows: a leader uses new rules once all servers know them.
+	Level = 1
 )
 
 // Stamp is when and from what the program was built, as far as its maker said.

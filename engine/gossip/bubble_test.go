@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -113,7 +114,7 @@ func TestFailureIsSeenInTime(t *testing.T) {
 		lost := w.end("10.0.0.2")
 		a, b, c := inBubble(t, "a", w.end("10.0.0.1"), nil), inBubble(t, "b", lost, nil), inBubble(t, "c", w.end("10.0.0.3"), nil)
 		for _, p := range []*Pool{b, c} {
-			if _, err := p.Join([]string{"10.0.0.1"}); err != nil { // the default port is the pool's
+			if _, err := p.Join(context.Background(), []string{"10.0.0.1"}); err != nil { // the default port is the pool's
 				t.Fatal(err)
 			}
 		}

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -140,7 +141,7 @@ func network(t *testing.T, n int, change func(i int, o *Options)) []*Pool {
 			}
 		})
 		if i > 0 {
-			if _, err := p.Join([]string{addr(pools[0])}); err != nil {
+			if _, err := p.Join(context.Background(), []string{addr(pools[0])}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -267,7 +268,7 @@ func TestWrongKey(t *testing.T) {
 			}
 			a, b := make("a", "127.0.0.1", c.keyed, &la), make("b", "127.0.0.2", c.joiner, &lb)
 			for range 3 {
-				if n, err := b.Join([]string{addr(a)}); n != 0 || err == nil || !strings.Contains(err.Error(), c.onJoiner) {
+				if n, err := b.Join(context.Background(), []string{addr(a)}); n != 0 || err == nil || !strings.Contains(err.Error(), c.onJoiner) {
 					t.Errorf("Join = %d, %v", n, err)
 				}
 			}
@@ -290,10 +291,10 @@ func TestSwitchingOn(t *testing.T) {
 	a := open(t, "a", nil)
 	b := open(t, "b", func(o *Options) { o.Keyring, o.AcceptPlain, o.SendPlain = ring(t, "", keyText(1)), true, true })
 	c := open(t, "c", func(o *Options) { o.Keyring, o.AcceptPlain = ring(t, "", keyText(1)), true })
-	if _, err := b.Join([]string{addr(a)}); err != nil {
+	if _, err := b.Join(context.Background(), []string{addr(a)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Join([]string{addr(b)}); err != nil {
+	if _, err := c.Join(context.Background(), []string{addr(b)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "b and c know each other", func() bool { return strings.Contains(show(b), "c=alive") && strings.Contains(show(c), "b=alive") })

@@ -78,7 +78,7 @@ func addr(p *Pool) string { return hostPort(p.Local().Addr, int(p.Local().Port))
 func pair(t *testing.T) (a, b *Pool) {
 	t.Helper()
 	a, b = open(t, "a", nil), open(t, "b", nil)
-	if n, err := b.Join([]string{addr(a)}); n != 1 || err != nil {
+	if n, err := b.Join(context.Background(), []string{addr(a)}); n != 1 || err != nil {
 		t.Fatalf("Join = %d, %v", n, err)
 	}
 	eventually(t, "both alive", func() bool {

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -144,7 +145,7 @@ func TestSnapshotRejoin(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "serf", "local.snapshot")
 	a := open(t, "a", nil)
 	b := open(t, "b", func(o *Options) { o.SnapshotPath = path })
-	if _, err := b.Join([]string{addr(a)}); err != nil {
+	if _, err := b.Join(context.Background(), []string{addr(a)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "b knows a", func() bool { return show(b) == "a=alive b=alive" })

@@ -28,7 +28,7 @@ type Pool struct {
 	serf     *serf.Serf
 	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
 	log      *lineWriter
-	work     sync.WaitGroup // receive and leave
+	work     sync.WaitGroup // receive, answerKeys, Join and Leave
 	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
 	feeds    feeds
 	keyring  *Keyring         // nil without encryption
@@ -104,12 +104,36 @@ func (p *Pool) Local() Member {
 
 // Join connects this pool with those of the members at the addresses, host[:port], where a host name stands for all its
 // IPs. It returns how many answered, and no error if one did; else a fault with Consul's text. It takes as long as the
-// dials do, up to some ten seconds each, and ends early if the pool is closed. User events from before are not delivered.
-func (p *Pool) Join(addrs []string) (int, error) {
-	n, err := p.serf.Join(addrs, true)
-	if err == nil {
-		return n, nil
+// dials do, up to some ten seconds each. It cannot be called off: when ctx ends first, Join returns its error and the
+// dialling goes on until the pool is closed. User events from before are not delivered.
+func (p *Pool) Join(ctx context.Context, addrs []string) (int, error) {
+	type outcome struct {
+		n   int
+		err error
 	}
+	done := make(chan outcome, 1)
+	p.ending.Lock()
+	if p.closed {
+		p.ending.Unlock()
+		return 0, fmt.Errorf("cannot join: %w", errClosed)
+	}
+	p.work.Go(func() {
+		n, err := p.serf.Join(addrs, true)
+		done <- outcome{n, err}
+	})
+	p.ending.Unlock()
+	select {
+	case o := <-done:
+		if o.err == nil {
+			return o.n, nil
+		}
+		return o.n, p.joinFault(addrs, o.err)
+	case <-ctx.Done():
+		return 0, fmt.Errorf("cannot wait for the end of joining: %w", ctx.Err())
+	}
+}
+
+func (p *Pool) joinFault(addrs []string, err error) error {
 	// memberlist 0.5 wrote its errors with a capital; the text is part of the HTTP API.
 	text := strings.ReplaceAll(err.Error(), "\t* failed to ", "\t* Failed to ")
 	for _, sign := range signs[:3] { // those of kindKey
@@ -118,7 +142,7 @@ func (p *Pool) Join(addrs []string) (int, error) {
 			text = strings.ReplaceAll(text, sign.words, sign.words+" (the keys of that agent and of this one differ; see `encrypt` and `keyring -list`)")
 		}
 	}
-	return n, &fault.Error{Kind: fault.Internal, Text: text}
+	return &fault.Error{Kind: fault.Internal, Text: text}
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -85,7 +85,7 @@ func TestLeave(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Join([]string{addr(a)}); err == nil {
+	if _, err := b.Join(context.Background(), []string{addr(a)}); err == nil {
 		t.Error("a closed pool joins")
 	}
 }
@@ -146,7 +146,7 @@ func TestForceLeaveAliveAndUnknown(t *testing.T) {
 		}
 	}
 	c := open(t, "c", nil)
-	if _, err := c.Join([]string{addr(a)}); err != nil {
+	if _, err := c.Join(context.Background(), []string{addr(a)}); err != nil {
 		t.Fatal(err)
 	}
 	all += " c=alive"
@@ -178,14 +178,14 @@ func TestJoinFails(t *testing.T) {
 		{"percent", "1 error occurred:\n\t* Failed to resolve 127.0.0.1:%d: strconv.ParseUint: parsing \"%d\": invalid syntax\n\n", []string{"127.0.0.1:%d"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n, err := p.Join(c.addrs)
+			n, err := p.Join(context.Background(), c.addrs)
 			if n != 0 || err == nil || err.Error() != c.text || fault.Status(err) != 500 {
 				t.Errorf("Join = %d, %q", n, err)
 			}
 		})
 	}
 	other := open(t, "b", nil)
-	if n, err := p.Join([]string{"127.9.9.9:1", addr(other)}); n != 1 || err != nil {
+	if n, err := p.Join(context.Background(), []string{"127.9.9.9:1", addr(other)}); n != 1 || err != nil {
 		t.Errorf("one of two: %d, %v", n, err)
 	}
 }
@@ -230,7 +230,7 @@ func TestCloseEndsDials(t *testing.T) {
 	silent := silentServer(t)
 	joined := make(chan error, 1)
 	go func() {
-		_, err := p.Join([]string{silent.addr})
+		_, err := p.Join(context.Background(), []string{silent.addr})
 		joined <- err
 	}()
 	<-silent.accepted

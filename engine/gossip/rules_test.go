@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -57,7 +58,7 @@ func (l *lab) open(name, id, ip string, change func(*Options)) *Pool {
 // refused joins from to to and expects both sides to say why not.
 func (l *lab) refused(from, to *Pool, words ...string) {
 	l.t.Helper()
-	n, err := from.Join([]string{to.Local().Addr})
+	n, err := from.Join(context.Background(), []string{to.Local().Addr})
 	if n != 0 || err == nil {
 		l.t.Fatalf("%s joined %s: %d, %v", from.name, to.name, n, err)
 	}
@@ -74,7 +75,7 @@ func (l *lab) refused(from, to *Pool, words ...string) {
 
 func (l *lab) join(from, to *Pool) {
 	l.t.Helper()
-	if n, err := from.Join([]string{to.Local().Addr}); n != 1 || err != nil {
+	if n, err := from.Join(context.Background(), []string{to.Local().Addr}); n != 1 || err != nil {
 		l.t.Fatalf("%s cannot join %s: %v", from.name, to.name, err)
 	}
 	time.Sleep(5 * time.Second)
@@ -98,7 +99,7 @@ func TestWrongDatacenter(t *testing.T) {
 		}
 		// One that lies to itself about it is heard by the other, and not believed.
 		c := l.open("c", "3", "10.0.0.3", func(o *Options) { o.Tags["dc"], o.Accept = "dc2", nil })
-		if _, err := c.Join([]string{"10.0.0.1"}); err != nil {
+		if _, err := c.Join(context.Background(), []string{"10.0.0.1"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -126,7 +127,7 @@ func TestConflicts(t *testing.T) {
 				l.join(b, a)
 				x := l.open(c.name, c.id, "10.0.0.3", nil)
 				for _, to := range []*Pool{a, b} { // the one it is confused with, and one that only knows that one
-					if n, err := x.Join([]string{to.Local().Addr}); n != 0 || err == nil || !strings.Contains(err.Error(), "10.0.0.1:8301") ||
+					if n, err := x.Join(context.Background(), []string{to.Local().Addr}); n != 0 || err == nil || !strings.Contains(err.Error(), "10.0.0.1:8301") ||
 						!strings.Contains(err.Error(), "10.0.0.3:8301") {
 						t.Errorf("Join = %d, %v", n, err)
 					}
@@ -174,7 +175,7 @@ func TestTakeover(t *testing.T) {
 				l.wires.mu.Unlock()
 				time.Sleep(c.wait)
 				x := l.open(c.name, c.id, c.ip, nil)
-				if n, err := x.Join([]string{"10.0.0.1"}); n != 1 || err != nil {
+				if n, err := x.Join(context.Background(), []string{"10.0.0.1"}); n != 1 || err != nil {
 					t.Fatalf("Join = %d, %v", n, err)
 				}
 				time.Sleep(time.Minute)

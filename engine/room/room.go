@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 
 	"rostra/engine/consensus"
 	"rostra/engine/gossip"
@@ -57,6 +58,13 @@ type Identity struct {
 	Server     bool
 	Dev        bool
 	ServerPort int
+
+	// What only gossip tells of it.
+	Bootstrap bool          // it was started to be a cluster of its own
+	Expect    int           // bootstrap_expect; 0 if not set
+	TLS       bool          // its server port speaks TLS
+	Replica   bool          // a server that shall not vote
+	Reconnect time.Duration // how long the others shall keep it after it failed; 0 leaves it to them
 }
 
 // Host is what a feature may know of the agent it runs in, and ask of it.

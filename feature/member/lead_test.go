@@ -67,19 +67,3 @@ func TestReconcile(t *testing.T) {
 	}
 	apply(gossip.Member{Name: "n1", Status: gossip.StatusLeft})
 }
-
-func TestTags(t *testing.T) {
-	tags := Tags(&room.Identity{Datacenter: "dc1", ID: "id", ServerPort: 8300}, 8302)
-	for key, want := range map[string]string{"role": "consul", "dc": "dc1", "vsn": "2", "vsn_min": "2", "vsn_max": "3",
-		"port": "8300", "wan_join_port": "8302", "raft_vsn": "3", "acls": "0", "segment": ""} {
-		if got, ok := tags[key]; !ok || got != want {
-			t.Errorf("%s: %q", key, got)
-		}
-	}
-	if !strings.HasPrefix(tags["build"], "1.21.4:") {
-		t.Errorf("build: %q", tags["build"])
-	}
-	if _, ok := Tags(&room.Identity{}, -1)["wan_join_port"]; ok {
-		t.Error("a WAN port where there is none")
-	}
-}

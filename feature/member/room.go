@@ -4,7 +4,6 @@ package member
 
 import (
 	"context"
-	"strconv"
 
 	"rostra/engine/build"
 	"rostra/engine/gossip"
@@ -14,10 +13,10 @@ import (
 )
 
 // Room is the member feature. It keeps nothing of its own.
-var Room = room.Room{Name: "member", Verbs: Verbs(), Open: open}
+var Room = room.Room{Name: "member", Verbs: Verbs(), Settings: func() any { return new(Settings) }, Open: open}
 
-func open(h *room.Host, _ any) (*room.Part, error) {
-	a := handlers{h}
+func open(h *room.Host, settings any) (*room.Part, error) {
+	a, join := handlers{h}, newJoiners(h, settings.(*Settings))
 	get := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "GET", Path: path, Serve: serve}
 	}
@@ -30,6 +29,7 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 			{Method: "PUT", Path: "/v1/agent/leave", Serve: a.leave},
 		},
 		Loops: []room.Loop{{Name: "members to catalog", Run: reconciler{h}.run}},
+		Run:   join.run,
 		Stats: a.stats,
 	}, nil
 }
@@ -147,16 +147,4 @@ func (a handlers) stats() map[string]map[string]string {
 		out["serf_wan"] = a.host.WAN.Stats()
 	}
 	return out
-}
-
-// Tags are the gossip tags of a server (spec agent.md §1).
-func Tags(self *room.Identity, wanPort int) map[string]string {
-	t := map[string]string{"role": "consul", "dc": self.Datacenter, "id": self.ID, "vsn": strconv.Itoa(build.Protocol),
-		"vsn_min": strconv.Itoa(build.ProtocolMin), "vsn_max": strconv.Itoa(build.ProtocolMax), "raft_vsn": "3",
-		"build": build.Tag(), "port": strconv.Itoa(self.ServerPort), "acls": "0", "ft_fs": "1", "ft_si": "1",
-		"segment": "", "bootstrap": "1"}
-	if wanPort > 0 {
-		t["wan_join_port"] = strconv.Itoa(wanPort)
-	}
-	return t
 }
