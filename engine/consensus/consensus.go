@@ -86,24 +86,32 @@ type Options struct {
 	ID        string  // this server's Raft id, kept for life
 	Address   string  // where other servers reach it
 	Bootstrap bool    // form a cluster of this one server if there is no state yet
-	// Transport reaches the other servers; nil is a lone server's.
-	Transport raft.Transport
-	Logger    *slog.Logger     // nil: slog.Default()
-	Now       func() time.Time // the clock that stamps entries; nil: time.Now
+	Recover   []Peer  // replace the servers that are stored by these, this one among them; see Plan
+	// Streams reach the other servers; nil is a lone server's. From Open on, also if it fails, they are the Node's.
+	Streams Streams
+	// Resolve returns the address a server has now; where it knows none, the stored one is used. It is asked for every
+	// message, from many goroutines, so it must be quick. nil knows none.
+	Resolve func(id string) (address string, ok bool)
+	Logger  *slog.Logger     // nil: slog.Default()
+	Now     func() time.Time // the clock that stamps entries; nil: time.Now
 
 	HeartbeatTimeout time.Duration // 500 ms without a leader starts an election
 	ElectionTimeout  time.Duration // 500 ms, at least HeartbeatTimeout
-	LeaderLease      time.Duration // 250 ms without a quorum ends leadership, at most HeartbeatTimeout
+	// LeaderLease without a quorum ends leadership; its most and its default are HeartbeatTimeout: a leader that gave up
+	// before its followers would do so only means an election more. TestPauses has the figures.
+	LeaderLease time.Duration
 
 	SnapshotBytes    int64 // 64 MiB: a snapshot is cut after max(this, the state's size) bytes of log
 	SnapshotCommands int64 // 1,000,000: and after so many Commands
 	NoStopSnapshot   bool  // Close cuts none
 	TrailingBytes    int64 // 16 MiB of log, at most, are kept behind a snapshot for servers that lag
-	CacheBytes       int64 // 8 MiB of log, at most, are kept in memory for them; nothing without Transport
+	CacheBytes       int64 // 8 MiB of log, at most, are kept in memory for them; nothing without Streams
 	SegmentBytes     int   // 32 MiB: the size of a file of the log
 
 	SlowAppend time.Duration // 1 ms: appends that take longer let three batches be in flight
 	QueueBytes int64         // 64 MiB of Commands, at most, wait to be packed; more are refused
+
+	memory *memory // of a server without Dir; a test gives the one of the life before
 }
 
 func (o *Options) fill() error {
@@ -121,7 +129,7 @@ func (o *Options) fill() error {
 	}
 	orElse(&o.HeartbeatTimeout, 500*time.Millisecond)
 	orElse(&o.ElectionTimeout, o.HeartbeatTimeout)
-	orElse(&o.LeaderLease, o.HeartbeatTimeout/2)
+	orElse(&o.LeaderLease, o.HeartbeatTimeout)
 	o.LeaderLease = min(o.LeaderLease, o.HeartbeatTimeout-time.Microsecond) // leadAtOnce lowers the other by as much
 	orElse(&o.SnapshotBytes, 64<<20)
 	orElse(&o.SnapshotCommands, 1_000_000)
@@ -130,8 +138,11 @@ func (o *Options) fill() error {
 	orElse(&o.SegmentBytes, 32<<20)
 	orElse(&o.SlowAppend, time.Millisecond)
 	orElse(&o.QueueBytes, 64<<20)
-	if o.Transport == nil {
+	if o.Streams == nil {
 		o.CacheBytes = 0 // nobody reads the log but a start
+	}
+	if o.Dir == "" && o.memory == nil {
+		o.memory = newMemory()
 	}
 	if o.SegmentBytes < 4096 || o.SegmentBytes > 1<<30 {
 		return fmt.Errorf("cannot open the log: segments of %d bytes (4 KiB to 1 GiB)", o.SegmentBytes)

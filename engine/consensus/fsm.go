@@ -23,7 +23,9 @@ type fsm struct {
 	bytes    atomic.Int64 // of log since the last snapshot
 	commands atomic.Int64
 
+	restores     atomic.Uint64 // snapshots that replaced the state, or tried to
 	restoreError atomic.Pointer[error]
+	opening      *atomic.Bool // Raft tries another snapshot if one cannot be restored
 }
 
 // Apply implements raft.FSM.
@@ -91,8 +93,10 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return &capture{fsm: f, image: image, bytes: f.bytes.Load(), commands: f.commands.Load()}, nil
 }
 
-// Restore implements raft.FSM. The error is kept: Raft only logs it.
+// Restore implements raft.FSM. The error is kept: Raft only logs it. In a running server it is the end: the state is
+// neither the old nor the new one.
 func (f *fsm) Restore(r io.ReadCloser) error {
+	f.restores.Add(1)
 	br := bufio.NewReaderSize(r, 64<<10)
 	err := f.restore(br)
 	if _, damage := io.Copy(io.Discard, br); damage != nil {
@@ -101,6 +105,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	if err != nil {
 		err = fmt.Errorf("cannot restore the state from a snapshot: %w", err)
 		f.restoreError.Store(&err)
+		if !f.opening.Load() {
+			f.fail(err)
+		}
 		return err
 	}
 	f.bytes.Store(0)

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -30,11 +31,19 @@ type terms struct {
 func (t *terms) init() { t.changed, t.whole = make(chan struct{}), make(chan struct{}) }
 
 // begin starts a stint in which nothing is ready yet.
-func (t *terms) begin() (stint uint64) {
+func (t *terms) begin() (stint uint64, led bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	led = t.now != nil
 	t.drop()
-	return t.stint
+	return t.stint, led
+}
+
+// lasts reports whether a stint is not over.
+func (t *terms) lasts(stint uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stint == stint && !t.over
 }
 
 func (t *terms) drop() {
@@ -88,8 +97,10 @@ func (n *Node) Leading() (term uint64, ready bool) {
 	return t.number, true
 }
 
-// Whole is closed when this process has applied everything that was committed at some moment after it started. Before,
-// it must not answer any question about the state.
+// Whole is closed when this process has led and applied everything that was committed before. Until this process has
+// applied everything that was committed at some moment after it started it must not answer any question about the
+// state. A server that follows learns of such a moment only from the leader: whoever asks the leader for its index, and
+// waits until the Machine here has applied it, knows the same.
 func (n *Node) Whole() <-chan struct{} { return n.terms.whole }
 
 // Lead runs duty for each term this server leads, from when it is ready; duty's context ends with the term, and the next
@@ -126,9 +137,11 @@ func (n *Node) watchLeadership(ctx context.Context) {
 			n.terms.end()
 			return
 		case leads := <-n.notify:
-			stint := n.terms.begin()
+			stint, led := n.terms.begin()
 			if leads {
 				n.spawn(func() { n.becomeReady(stint) })
+			} else if led {
+				n.opts.Logger.Info("this server leads no more", "term", n.raft.CurrentTerm())
 			}
 		}
 	}
@@ -137,22 +150,24 @@ func (n *Node) watchLeadership(ctx context.Context) {
 // becomeReady passes this term's own barrier.
 func (n *Node) becomeReady(stint uint64) {
 	before := n.raft.CurrentTerm()
-	if n.raft.Barrier(0).Error() != nil || n.failure() != nil || n.raft.CurrentTerm() != before {
+	err := n.raft.Barrier(0).Error()
+	for errors.Is(err, raft.ErrLeadershipTransferInProgress) && n.terms.lasts(stint) {
+		select { // the transfer may come to nothing, and then this server leads on
+		case <-n.stopping:
+			return
+		case <-time.After(n.opts.ElectionTimeout / 10):
+		}
+		err = n.raft.Barrier(0).Error()
+	}
+	if err != nil || n.failure() != nil || n.raft.CurrentTerm() != before {
 		return // leadership went, and with it the stint
 	}
 	if n.terms.ready(stint, before) {
 		n.opts.Logger.Info("this server leads", "term", before)
-		n.correctAddress()
-	}
-}
-
-// correctAddress replaces the address a lone server is stored with when it was given another.
-func (n *Node) correctAddress() {
-	servers := n.servers()
-	if len(servers) == 1 && string(servers[0].ID) == n.opts.ID && string(servers[0].Address) != n.opts.Address {
-		f := n.raft.AddVoter(servers[0].ID, raft.ServerAddress(n.opts.Address), 0, 0)
-		if err := f.Error(); err != nil {
-			n.opts.Logger.Warn("cannot store this server's new address", "error", err)
+		ctx, cancel := context.WithTimeout(context.Background(), bulkTimeout)
+		defer cancel()
+		if err := n.CorrectAddresses(ctx); err != nil && n.terms.lasts(stint) {
+			n.opts.Logger.Warn("cannot store the new addresses of servers", "error", err)
 		}
 	}
 }
@@ -188,9 +203,7 @@ func (n *Node) leadAtOnce() {
 	if voters != 1 || !self {
 		return
 	}
-	c := n.raft.ReloadableConfig()
-	c.HeartbeatTimeout -= time.Microsecond
-	if err := n.raft.ReloadConfig(c); err != nil {
+	if err := n.reload(func(c *raft.ReloadableConfig) { c.HeartbeatTimeout -= time.Microsecond }); err != nil {
 		n.opts.Logger.Warn("cannot hurry the election", "error", err)
 	}
 }

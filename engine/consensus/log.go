@@ -45,7 +45,7 @@ type logStore struct {
 func openLog(o *Options) (*logStore, error) {
 	s := &logStore{cacheMax: o.CacheBytes, close: func() error { return nil }}
 	if o.Dir == "" {
-		s.LogStore = raft.NewInmemStore()
+		s.LogStore = o.memory.log
 		return s, nil
 	}
 	dir := filepath.Join(o.Dir, "log")
@@ -100,7 +100,12 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range logs {
-		s.remember(l, s.cacheMax > 0)
+		kept := l
+		if s.cacheMax > 0 {
+			alone := *l // l is a part of a future that also holds the outcomes
+			kept = &alone
+		}
+		s.remember(kept, s.cacheMax > 0)
 	}
 	return nil
 }

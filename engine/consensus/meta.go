@@ -186,6 +186,18 @@ type stableStore struct {
 	node *Node
 }
 
+var keyTerm = []byte("CurrentTerm")
+
+// GetUint64 implements raft.StableStore. A server that forms a cluster counts as empty if the power went, or the disk
+// failed, in the middle of an earlier attempt: term 1 is only ever written there.
+func (s stableStore) GetUint64(key []byte) (uint64, error) {
+	v, err := s.StableStore.GetUint64(key)
+	if v == 1 && s.node.forming.Load() && string(key) == string(keyTerm) {
+		return 0, err
+	}
+	return v, err
+}
+
 // Set implements raft.StableStore.
 func (s stableStore) Set(key, value []byte) error {
 	if err := s.node.failure(); err != nil {
@@ -200,7 +212,7 @@ func (s stableStore) SetUint64(key []byte, value uint64) error {
 	if err == nil {
 		err = s.StableStore.SetUint64(key, value)
 	}
-	if err == nil || s.node.log.opening.Load() || string(key) != "CurrentTerm" {
+	if err == nil || s.node.log.opening.Load() || string(key) != string(keyTerm) {
 		return err
 	}
 	s.node.fail(fmt.Errorf("cannot save Raft's term: %w", err))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -28,74 +27,103 @@ type Node struct {
 	notify    chan bool
 	full      chan struct{}
 
-	snapping sync.Mutex // one snapshot at a time
+	begun     bool       // there was state when it was opened
+	transport *transport // nil for a lone server
+	forming   atomic.Bool
+	snapping  chan struct{} // holds one while a snapshot is cut or restored
+	reloading sync.Mutex    // one change of Raft's configuration at a time
+	cut       atomic.Uint64 // snapshots cut by this process
+	life
+}
+
+// life is what stops a Node.
+type life struct {
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 	spawning sync.Mutex // before running is added to from outside
 	stopped  bool
-	closing  sync.Once
+	closing  atomic.Bool
 	stopping chan struct{} // Raft is being shut down
 	closed   chan struct{}
 
 	failed chan struct{}
 	reason atomic.Pointer[error] // why failed is closed
-	cut    atomic.Uint64         // snapshots cut by this process
 }
 
 // Open opens or creates the log in o.Dir and starts to replay it into m; Whole tells when m is up to date. A lone voter
 // leads at once. Errors name the file and what to do. Whoever opens two Nodes on one Dir loses both: take disk.Lock.
+//
+// A server that has no state and is not to form a cluster of its own waits: for Form, or for a leader that was told to
+// add it.
 func Open(o Options, m Machine) (*Node, error) {
+	n, err := open(o, m)
+	if err != nil && o.Streams != nil {
+		err = errors.Join(err, o.Streams.Close())
+	}
+	return n, err
+}
+
+func open(o Options, m Machine) (*Node, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
+	n, err := newNode(&o, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.start(); err != nil {
+		return nil, errors.Join(err, n.log.close())
+	}
+	return n, nil
+}
+
+// newNode opens what is stored and reconciles it; nothing runs yet.
+func newNode(o *Options, m Machine) (*Node, error) {
 	if o.Dir != "" {
 		if err := prepareDir(o.FS, o.Dir); err != nil {
 			return nil, err
 		}
 	}
-	log, err := openLog(&o)
+	log, err := openLog(o)
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1),
-		failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}
+	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1), snapping: make(chan struct{}, 1),
+		life: life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
 	log.fail = n.fail
-	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping}
-	if err := n.open(); err != nil {
+	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping, opening: &log.opening}
+	if o.Dir == "" {
+		n.snapshots = o.memory.snapshots
+	} else if n.snapshots, err = openSnapshots(o.FS, filepath.Join(o.Dir, "snapshots"), o.Logger, log.span); err != nil {
+		return nil, errors.Join(err, log.close())
+	}
+	if n.begun, err = n.reconcile(); err != nil {
 		return nil, errors.Join(err, log.close())
 	}
 	return n, nil
 }
 
-func (n *Node) open() error {
+func (n *Node) start() error {
 	o := &n.opts
-	n.snapshots = raft.NewInmemSnapshotStore()
-	if o.Dir != "" {
-		s, err := openSnapshots(o.FS, filepath.Join(o.Dir, "snapshots"), o.Logger, n.log.span)
-		if err != nil {
-			return err
-		}
-		n.snapshots = s
-	}
-	begun, err := n.reconcile()
-	if err != nil {
-		return err
-	}
-	trans := o.Transport
-	if trans == nil {
-		_, trans = raft.NewInmemTransport(raft.ServerAddress(o.Address))
-	}
-	if o.Bootstrap && !begun {
+	if o.Bootstrap && !n.begun {
 		if err := n.bootstrap(); err != nil {
 			return err
 		}
 	}
-	if err := n.startRaft(trans); err != nil {
+	if len(o.Recover) > 0 {
+		if err := n.recover(); err != nil {
+			return err
+		}
+	}
+	if err := n.startRaft(); err != nil {
+		if n.transport != nil {
+			_ = n.transport.Close()
+		}
 		return err
 	}
 	if err := n.stranger(); err != nil {
-		return errors.Join(err, n.raft.Shutdown().Error())
+		return errors.Join(err, n.stopRaft())
 	}
 	n.packer = packer{now: o.Now, maximum: o.QueueBytes, refuse: n.refusal,
 		slow:   func() bool { return n.log.latency.Load() >= int64(o.SlowAppend) },
@@ -147,28 +175,17 @@ func (n *Node) reconcile() (begun bool, err error) {
 	return last > 0 || newest > 0, nil
 }
 
-// bootstrap writes the first entry, a cluster of this one server. Raft's own way refuses if the power went in its
-// middle; this one only looks at whether there is an entry.
-func (n *Node) bootstrap() error {
-	servers := raft.Configuration{Servers: []raft.Server{
-		{Suffrage: raft.Voter, ID: raft.ServerID(n.opts.ID), Address: raft.ServerAddress(n.opts.Address)}}}
-	err := n.log.LogStore.(raft.StableStore).SetUint64([]byte("CurrentTerm"), 1)
-	if err == nil {
-		err = n.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(servers)})
-	}
-	if err == nil && n.log.meta != nil {
-		err = n.log.meta.update(func(r *metaRecord) { r.Begun = true })
-	}
-	if err != nil {
-		return fmt.Errorf("cannot form a cluster of one: %w", err)
-	}
-	return nil
-}
-
 func (n *Node) stable() raft.StableStore { return stableStore{n.log.LogStore.(raft.StableStore), n} }
 
 // startRaft also reads the whole log once, so damage is an error here and not a crash later.
-func (n *Node) startRaft(trans raft.Transport) (err error) {
+func (n *Node) startRaft() (err error) {
+	var trans raft.Transport
+	if n.opts.Streams == nil {
+		_, trans = raft.NewInmemTransport(raft.ServerAddress(n.opts.Address))
+	} else {
+		n.transport = newTransport(&n.opts)
+		trans = n.transport
+	}
 	n.log.opening.Store(true)
 	defer n.log.opening.Store(false)
 	defer func() {
@@ -182,6 +199,9 @@ func (n *Node) startRaft(trans raft.Transport) (err error) {
 	}()
 	n.raft, err = raft.NewRaft(n.opts.raftConfig(n.notify), n.fsm, n.log, n.stable(), n.snapshots, trans)
 	if err == nil {
+		if n.transport != nil {
+			n.transport.raft.Store(n.raft)
+		}
 		return nil
 	}
 	err = fmt.Errorf("cannot open the log in %s: %w", n.opts.Dir, err)
@@ -205,9 +225,31 @@ func (n *Node) Propose(ctx context.Context, command []byte) (any, error) {
 	return n.packer.propose(ctx, command)
 }
 
-// refusal gives an error of Raft the kind that tells the fate of what was proposed.
+// ProposeAll is Propose for many Commands of one caller: they travel in this order, together with those of others, and
+// each has its own outcome. A Command's own error and the fate of one that was not applied are its Outcome's Err.
+func (n *Node) ProposeAll(ctx context.Context, commands [][]byte) []Outcome {
+	var err error
+	switch {
+	case n.failure() != nil:
+		err = fault.ErrNoLeader
+	case n.raft.State() != raft.Leader:
+		err = n.refusal(raft.ErrNotLeader)
+	default:
+		return n.packer.proposeAll(ctx, commands)
+	}
+	outs := make([]Outcome, len(commands))
+	for i := range outs {
+		outs[i].Err = err
+	}
+	return outs
+}
+
+// refusal gives an error of Raft the kind that tells the fate of what was proposed. What is not certain is unknown: an
+// entry whose leader was deposed or stopped, or could not write it, may be in another server's log.
 func (n *Node) refusal(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case n.failure() != nil:
 		return fault.New(fault.Unknown, "%s", err.Error())
 	case errors.Is(err, raft.ErrNotLeader):
@@ -215,7 +257,8 @@ func (n *Node) refusal(err error) error {
 			return fault.ErrNoLeader
 		}
 		return fault.New(fault.NotApplied, "%s", err.Error())
-	case errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore):
+	case errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrAbortedByRestore),
+		errors.Is(err, raft.ErrLeader), errors.Is(err, raft.ErrCantBootstrap), errors.Is(err, raft.ErrNothingNewToSnapshot):
 		return fault.New(fault.NotApplied, "%s", err.Error())
 	default:
 		return fault.New(fault.Unknown, "%s", err.Error())
@@ -272,12 +315,21 @@ func (n *Node) Restore(ctx context.Context, size int64, r io.Reader) error {
 		if err := n.raft.Barrier(0).Error(); err != nil {
 			return n.refusal(err)
 		}
-		n.snapping.Lock()
-		defer n.snapping.Unlock()
-		if err := n.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, r, 0); err != nil {
+		n.snapping <- struct{}{}
+		defer func() { <-n.snapping }()
+		before := n.fsm.restores.Load()
+		err := n.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, r, 0)
+		if err == nil {
+			return n.failure()
+		}
+		if n.fsm.restores.Load() == before {
 			return n.refusal(err)
 		}
-		return n.failure()
+		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
+			// This server has it, and perhaps no other. Raft forgets nothing of it as long as it runs.
+			n.fail(errors.New("leadership was lost while a snapshot was restored; restart this server: it then takes the state the others have"))
+		}
+		return fault.New(fault.Unknown, "%s", err.Error())
 	})
 }
 
@@ -310,13 +362,12 @@ const stopGrace = time.Second
 // Close stops the node: what waits is refused as not applied, what is in flight gets until ctx ends, a snapshot is cut
 // (unless NoStopSnapshot), files are closed. A second call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
-	var err error
-	n.closing.Do(func() {
-		err = n.close(ctx)
-		close(n.closed)
-	})
+	if n.closing.CompareAndSwap(false, true) {
+		defer close(n.closed)
+		return n.close(ctx)
+	}
 	<-n.closed
-	return err
+	return nil
 }
 
 func (n *Node) close(ctx context.Context) error {
@@ -337,7 +388,7 @@ func (n *Node) close(ctx context.Context) error {
 		err = n.keepReach()
 	}
 	close(n.stopping)
-	err = errors.Join(err, n.raft.Shutdown().Error())
+	err = errors.Join(err, n.stopRaft())
 	ended := make(chan struct{})
 	go func() { work.Wait(); close(ended) }()
 	select {
@@ -346,6 +397,15 @@ func (n *Node) close(ctx context.Context) error {
 		n.opts.Logger.Warn("stopping without the outcome of some writes")
 	}
 	return errors.Join(err, n.log.close())
+}
+
+// stopRaft ends the connections first, because Raft waits for whatever is being sent or received.
+func (n *Node) stopRaft() error {
+	stopped := n.raft.Shutdown()
+	if n.transport != nil {
+		_ = n.transport.Close()
+	}
+	return stopped.Error()
 }
 
 // quiet waits until nothing is in flight any more, and reports whether that came about.

@@ -230,7 +230,8 @@ func TestLeadRunsADutyPerTerm(t *testing.T) {
 		t.Fatalf("duty of term %d", term)
 	}
 	n.terms.begin() // the term ends
-	n.becomeReady(n.terms.begin())
+	stint, _ := n.terms.begin()
+	n.becomeReady(stint)
 	if term := <-started; term != n.Term() {
 		t.Fatalf("second duty of term %d", term)
 	}

@@ -214,14 +214,17 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	if err != nil {
 		return nil, err
 	}
-	seq := 0
+	seq, newest := 0, uint64(0)
+	if len(found) > 0 {
+		newest = found[0].index
+	}
 	for _, d := range found {
 		if d.index == index && d.term == term {
 			seq++
 		}
 	}
 	id := fmt.Sprintf("%020d-%020d-%06d", index, term, seq)
-	w := &snapshotWriter{store: s, id: id, temp: filepath.Join(s.dir, id+disk.TempSuffix),
+	w := &snapshotWriter{store: s, id: id, newest: newest, temp: filepath.Join(s.dir, id+disk.TempSuffix),
 		meta: snapshotMeta{Index: index, Term: term, Configuration: configuration, ConfigurationIndex: configurationIndex}}
 	if err := disk.RemoveTree(s.fs, w.temp); err != nil {
 		return nil, err
@@ -245,6 +248,8 @@ type snapshotWriter struct {
 	bw    *bufio.Writer
 	meta  snapshotMeta
 	ended bool
+
+	newest uint64 // index of the newest snapshot when this one was begun
 }
 
 func (w *snapshotWriter) ID() string { return w.id }
@@ -262,7 +267,13 @@ func (w *snapshotWriter) Close() error {
 	}
 	w.ended = true
 	fs := w.store.fs
-	err := w.bw.Flush()
+	found, err := w.store.scan()
+	if err == nil && len(found) > 0 && found[0].index > max(w.newest, w.meta.Index) {
+		return errors.Join(errSuperseded(w.id), w.file.Close(), disk.RemoveTree(fs, w.temp))
+	}
+	if err == nil {
+		err = w.bw.Flush()
+	}
 	if err == nil {
 		err = w.file.Sync()
 	}
@@ -273,12 +284,33 @@ func (w *snapshotWriter) Close() error {
 		err = fs.Rename(w.temp, filepath.Join(w.store.dir, w.id))
 	}
 	if err == nil {
+		err = w.disown(found)
+	}
+	if err == nil {
 		err = fs.SyncDir(w.store.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write snapshot %s: %w", w.id, err)
 	}
 	w.store.reap()
+	return nil
+}
+
+// disown removes snapshots that are beyond this one. There are some when a leader restored a saved snapshot, was deposed
+// before any other server had it, and is now given the state the others agreed on.
+func (w *snapshotWriter) disown(found []snapshotDir) error {
+	for _, d := range found {
+		if d.index <= w.meta.Index {
+			continue
+		}
+		name := filepath.Join(w.store.dir, d.id)
+		if err := w.store.fs.Rename(name, name+disk.TempSuffix); err != nil {
+			return err
+		}
+		if err := disk.RemoveTree(w.store.fs, name+disk.TempSuffix); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

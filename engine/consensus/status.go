@@ -67,11 +67,10 @@ func (n *Node) Snapshot(ctx context.Context) error {
 }
 
 func (n *Node) snapshot() error {
-	n.snapping.Lock()
-	defer n.snapping.Unlock()
-	c := n.raft.ReloadableConfig()
-	c.TrailingLogs = n.log.trailing(n.opts.TrailingBytes)
-	if err := n.raft.ReloadConfig(c); err != nil {
+	n.snapping <- struct{}{}
+	defer func() { <-n.snapping }()
+	trailing := n.log.trailing(n.opts.TrailingBytes)
+	if err := n.reload(func(c *raft.ReloadableConfig) { c.TrailingLogs = trailing }); err != nil {
 		return err
 	}
 	err := n.raft.Snapshot().Error()
@@ -83,6 +82,15 @@ func (n *Node) snapshot() error {
 	}
 	n.cut.Add(1)
 	return nil
+}
+
+// reload changes Raft's configuration.
+func (n *Node) reload(change func(*raft.ReloadableConfig)) error {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	c := n.raft.ReloadableConfig()
+	change(&c)
+	return n.raft.ReloadConfig(c)
 }
 
 // SnapshotInfo says what a snapshot holds.
