@@ -101,17 +101,21 @@ type Options struct {
 	// before its followers would do so only means an election more. TestPauses has the figures.
 	LeaderLease time.Duration
 
+	SlowAppend     time.Duration // 1 ms: appends that take longer let three batches be in flight
+	NoStopSnapshot bool          // Close cuts none
+	Sizes
+
+	memory *memory // of a server without Dir; a test gives the one of the life before
+}
+
+// Sizes bound what is kept.
+type Sizes struct {
 	SnapshotBytes    int64 // 64 MiB: a snapshot is cut after max(this, the state's size) bytes of log
 	SnapshotCommands int64 // 1,000,000: and after so many Commands
-	NoStopSnapshot   bool  // Close cuts none
 	TrailingBytes    int64 // 16 MiB of log, at most, are kept behind a snapshot for servers that lag
 	CacheBytes       int64 // 8 MiB of log, at most, are kept in memory for them; nothing without Streams
 	SegmentBytes     int   // 32 MiB: the size of a file of the log
-
-	SlowAppend time.Duration // 1 ms: appends that take longer let three batches be in flight
-	QueueBytes int64         // 64 MiB of Commands, at most, wait to be packed; more are refused
-
-	memory *memory // of a server without Dir; a test gives the one of the life before
+	QueueBytes       int64 // 64 MiB of Commands, at most, wait to be packed; more are refused
 }
 
 func (o *Options) fill() error {

@@ -117,7 +117,7 @@ func (i wordsImage) Release() {}
 var quiet = slog.New(slog.DiscardHandler)
 
 func options(fs disk.FS, dir string) Options {
-	return Options{Dir: dir, FS: fs, ID: "s1", Address: "127.0.0.1:8300", Bootstrap: true, Logger: quiet, SegmentBytes: 64 << 10}
+	return Options{Dir: dir, FS: fs, ID: "s1", Address: "127.0.0.1:8300", Bootstrap: true, Logger: quiet, Sizes: Sizes{SegmentBytes: 64 << 10}}
 }
 
 func mustOpen(t testing.TB, o Options, m Machine) *Node {
