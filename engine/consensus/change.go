@@ -155,7 +155,7 @@ func (n *Node) contact(id string) (heard time.Time, last uint64) {
 	if n.transport == nil {
 		return time.Time{}, 0
 	}
-	return n.transport.contact(id)
+	return n.transport.Contact(id)
 }
 
 // CorrectAddresses stores the addresses that Options.Resolve knows, and this server's own, where other ones are stored.

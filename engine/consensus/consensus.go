@@ -38,6 +38,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"rostra/engine/consensus/link"
 	"rostra/kit/disk"
 )
 
@@ -88,7 +89,7 @@ type Options struct {
 	Bootstrap bool    // form a cluster of this one server if there is no state yet
 	Recover   []Peer  // replace the servers that are stored by these, this one among them; see Plan
 	// Streams reach the other servers; nil is a lone server's. From Open on, also if it fails, they are the Node's.
-	Streams Streams
+	Streams link.Streams
 	// Resolve returns the address a server has now; where it knows none, the stored one is used. It is asked for every
 	// message, from many goroutines, so it must be quick. nil knows none.
 	Resolve func(id string) (address string, ok bool)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"rostra/engine/consensus/link"
 )
 
 // term is one time of this server's leadership, from when it has applied all that was committed before.
@@ -164,7 +166,7 @@ func (n *Node) becomeReady(stint uint64) {
 	}
 	if n.terms.ready(stint, before) {
 		n.opts.Logger.Info("this server leads", "term", before)
-		ctx, cancel := context.WithTimeout(context.Background(), bulkTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), link.BulkTimeout)
 		defer cancel()
 		if err := n.CorrectAddresses(ctx); err != nil && n.terms.lasts(stint) {
 			n.opts.Logger.Warn("cannot store the new addresses of servers", "error", err)

@@ -66,7 +66,7 @@ func (j *jack) Accept() (net.Conn, error) {
 	}
 }
 
-func (j *jack) Addr() net.Addr { return named(j.address) }
+func (j *jack) Addr() net.Addr { return place(j.address) }
 
 // Close also is the server's death: everything is reset.
 func (j *jack) Close() error {
@@ -212,8 +212,8 @@ func (c *wire) Close() error {
 	return nil
 }
 
-func (c *wire) LocalAddr() net.Addr  { return named(c.from) }
-func (c *wire) RemoteAddr() net.Addr { return named(c.to) }
+func (c *wire) LocalAddr() net.Addr  { return place(c.from) }
+func (c *wire) RemoteAddr() net.Addr { return place(c.to) }
 
 func (c *wire) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
@@ -233,6 +233,12 @@ func (c *wire) SetWriteDeadline(t time.Time) error {
 	c.writes = t
 	return nil
 }
+
+type place string
+
+func (place) Network() string { return "wires" }
+
+func (p place) String() string { return string(p) }
 
 // TestWires: what the tests of clusters stand on.
 func TestWires(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"rostra/engine/consensus/link"
 	"rostra/kit/fault"
 )
 
@@ -27,8 +28,8 @@ type Node struct {
 	notify    chan bool
 	full      chan struct{}
 
-	begun     bool       // there was state when it was opened
-	transport *transport // nil for a lone server
+	begun     bool            // there was state when it was opened
+	transport *link.Transport // nil for a lone server
 	forming   atomic.Bool
 	snapping  chan struct{} // holds one while a snapshot is cut or restored
 	reloading sync.Mutex    // one change of Raft's configuration at a time
@@ -183,7 +184,8 @@ func (n *Node) startRaft() (err error) {
 	if n.opts.Streams == nil {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(n.opts.Address))
 	} else {
-		n.transport = newTransport(&n.opts)
+		n.transport = link.New(link.Options{ID: n.opts.ID, Address: n.opts.Address, Streams: n.opts.Streams, Resolve: n.opts.Resolve,
+			Heartbeat: n.opts.HeartbeatTimeout, Logger: hcLogger(n.opts.Logger)})
 		trans = n.transport
 	}
 	n.log.opening.Store(true)
@@ -200,7 +202,7 @@ func (n *Node) startRaft() (err error) {
 	n.raft, err = raft.NewRaft(n.opts.raftConfig(n.notify), n.fsm, n.log, n.stable(), n.snapshots, trans)
 	if err == nil {
 		if n.transport != nil {
-			n.transport.raft.Store(n.raft)
+			n.transport.Attach(n.raft)
 		}
 		return nil
 	}

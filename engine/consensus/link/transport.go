@@ -1,4 +1,6 @@
-package consensus
+// Package link connects the servers of a cluster: it is Raft's transport on the streams of engine/rpc, and it knows which
+// servers answer. engine/consensus is its only caller.
+package link
 
 import (
 	"bytes"
@@ -9,26 +11,27 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
 const (
-	// bulkTimeout bounds one exchange of entries: a follower answers after its own fsync, and a disk may take seconds.
+	// BulkTimeout bounds one exchange of entries: a follower answers after its own fsync, and a disk may take seconds.
 	// Raft multiplies it by the size of a snapshot in units of 256 KiB.
-	bulkTimeout = 10 * time.Second
+	BulkTimeout = 10 * time.Second
 	// poolSize is how many idle connections to a server are kept: heartbeats use one, votes another.
 	poolSize = 2
 	// gatePoll is how often one that waits for a silent server looks whether it still has a reason to.
 	gatePoll = 250 * time.Millisecond
 )
 
-// transport is Raft's way to the other servers: raft.NetworkTransport on two kinds of connections. Heartbeats and votes
+// Transport is Raft's way to the other servers: raft.NetworkTransport on two kinds of connections. Heartbeats and votes
 // have short deadlines; an answer that comes later is worth nothing, and a connection that went silent is replaced
 // soon. Entries and snapshots may take as long as disks take.
 //
 // The heartbeats also tell which servers answer. While one does not, entries for it wait here instead of failing over
 // and over: Raft would wait up to ten seconds longer after each failure, and a server that is back would wait with it.
-type transport struct {
+type Transport struct {
 	*raft.NetworkTransport // entries, snapshots, and all that comes in
 
 	fast     *raft.NetworkTransport
@@ -39,33 +42,45 @@ type transport struct {
 	raft     atomic.Pointer[raft.Raft] // once it runs
 
 	mu    sync.Mutex
-	links map[raft.ServerID]*link
+	links map[raft.ServerID]*peer
 }
 
-// link is what heartbeats have told about another server.
-type link struct {
+// peer is what heartbeats have told about another server.
+type peer struct {
 	heard  time.Time
 	last   uint64             // the newest index in its log
 	silent chan struct{}      // not nil while it does not answer; closed when it does again
 	bulk   raft.ServerAddress // where entries were sent last
 }
 
-func newTransport(o *Options) *transport {
-	t := &transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, links: map[raft.ServerID]*link{},
-		self: raft.Server{ID: raft.ServerID(o.ID), Address: raft.ServerAddress(o.Address)}, patience: max(time.Second, 2*o.HeartbeatTimeout)}
+// Options say who this server is and how it reaches others.
+type Options struct {
+	ID, Address string
+	Streams     Streams
+	Resolve     func(id string) (address string, ok bool) // nil knows none
+	Heartbeat   time.Duration                             // Raft's HeartbeatTimeout
+	Logger      hclog.Logger
+}
+
+// New returns a Transport that listens. Close ends it, and the Streams.
+func New(o Options) *Transport {
+	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, links: map[raft.ServerID]*peer{},
+		self: raft.Server{ID: raft.ServerID(o.ID), Address: raft.ServerAddress(o.Address)}, patience: max(time.Second, 2*o.Heartbeat)}
 	t.net.dialing = t.patience
-	logger := hcLogger(o.Logger)
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: t.net, MaxPool: poolSize,
-		Timeout: bulkTimeout, Logger: logger, ServerAddressProvider: t})
+		Timeout: BulkTimeout, Logger: o.Logger, ServerAddressProvider: t})
 	t.fast = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: outward{t.net}, MaxPool: poolSize,
-		Timeout: t.patience, Logger: logger, ServerAddressProvider: t})
+		Timeout: t.patience, Logger: o.Logger, ServerAddressProvider: t})
 	return t
 }
+
+// Attach tells the Raft that runs on it.
+func (t *Transport) Attach(r *raft.Raft) { t.raft.Store(r) }
 
 var errNoAddress = errors.New("its address is not known by its id")
 
 // ServerAddr implements raft.ServerAddressProvider. On an error Raft takes the address that is stored.
-func (t *transport) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+func (t *Transport) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if id == t.self.ID {
 		return t.self.Address, nil
 	}
@@ -77,7 +92,7 @@ func (t *transport) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return "", errNoAddress
 }
 
-func (t *transport) address(id raft.ServerID, stored raft.ServerAddress) raft.ServerAddress {
+func (t *Transport) address(id raft.ServerID, stored raft.ServerAddress) raft.ServerAddress {
 	if a, err := t.ServerAddr(id); err == nil {
 		return a
 	}
@@ -85,22 +100,22 @@ func (t *transport) address(id raft.ServerID, stored raft.ServerAddress) raft.Se
 }
 
 // LocalAddr implements raft.Transport.
-func (t *transport) LocalAddr() raft.ServerAddress { return t.self.Address }
+func (t *Transport) LocalAddr() raft.ServerAddress { return t.self.Address }
 
 // EncodePeer implements raft.Transport. Raft keeps what this returns as the candidate it voted for; with addresses alone,
 // two servers that swapped theirs could both have one server's vote in one term.
-func (t *transport) EncodePeer(id raft.ServerID, a raft.ServerAddress) []byte {
+func (t *Transport) EncodePeer(id raft.ServerID, a raft.ServerAddress) []byte {
 	return append(append([]byte(t.address(id, a)), 0), id...)
 }
 
 // DecodePeer implements raft.Transport.
-func (t *transport) DecodePeer(b []byte) raft.ServerAddress {
+func (t *Transport) DecodePeer(b []byte) raft.ServerAddress {
 	a, _, _ := bytes.Cut(b, []byte{0})
 	return raft.ServerAddress(a)
 }
 
 // AppendEntries implements raft.Transport.
-func (t *transport) AppendEntries(id raft.ServerID, a raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *Transport) AppendEntries(id raft.ServerID, a raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if req.PrevLogEntry == 0 && req.PrevLogTerm == 0 && len(req.Entries) == 0 && req.LeaderCommitIndex == 0 {
 		begin := time.Now()
 		err := t.fast.AppendEntries(id, a, req, resp)
@@ -118,30 +133,30 @@ func (t *transport) AppendEntries(id raft.ServerID, a raft.ServerAddress, req *r
 }
 
 // AppendEntriesPipeline implements raft.Transport.
-func (t *transport) AppendEntriesPipeline(id raft.ServerID, a raft.ServerAddress) (raft.AppendPipeline, error) {
+func (t *Transport) AppendEntriesPipeline(id raft.ServerID, a raft.ServerAddress) (raft.AppendPipeline, error) {
 	t.sends(id, a)
 	return t.NetworkTransport.AppendEntriesPipeline(id, a)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (t *transport) InstallSnapshot(id raft.ServerID, a raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (t *Transport) InstallSnapshot(id raft.ServerID, a raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	t.await(req.Term, id)
 	t.sends(id, a)
 	return t.NetworkTransport.InstallSnapshot(id, a, req, resp, data)
 }
 
 // RequestVote implements raft.Transport.
-func (t *transport) RequestVote(id raft.ServerID, a raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (t *Transport) RequestVote(id raft.ServerID, a raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return fresh(func() error { return t.fast.RequestVote(id, a, req, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (t *transport) RequestPreVote(id raft.ServerID, a raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (t *Transport) RequestPreVote(id raft.ServerID, a raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	return fresh(func() error { return t.fast.RequestPreVote(id, a, req, resp) })
 }
 
 // TimeoutNow implements raft.Transport.
-func (t *transport) TimeoutNow(id raft.ServerID, a raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+func (t *Transport) TimeoutNow(id raft.ServerID, a raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return fresh(func() error { return t.fast.TimeoutNow(id, a, req, resp) })
 }
 
@@ -159,23 +174,23 @@ func fresh(ask func() error) error {
 }
 
 // CloseStreams is raft.NetworkTransport's.
-func (t *transport) CloseStreams() {
+func (t *Transport) CloseStreams() {
 	t.NetworkTransport.CloseStreams()
 	t.fast.CloseStreams()
 }
 
 // Close implements raft.WithClose: it ends the listener and all connections.
-func (t *transport) Close() error {
+func (t *Transport) Close() error {
 	return errors.Join(t.fast.Close(), t.NetworkTransport.Close())
 }
 
 // note keeps the answer to a heartbeat. When there is none, connections that did not move since it was sent are cut:
 // what waits on them then starts anew as soon as the server answers again.
-func (t *transport) note(id raft.ServerID, begin time.Time, ok bool, last uint64) {
+func (t *Transport) note(id raft.ServerID, begin time.Time, ok bool, last uint64) {
 	t.mu.Lock()
 	l := t.links[id]
 	if l == nil {
-		l = &link{}
+		l = &peer{}
 		t.links[id] = l
 	}
 	switch {
@@ -195,18 +210,18 @@ func (t *transport) note(id raft.ServerID, begin time.Time, ok bool, last uint64
 	}
 }
 
-func (t *transport) sends(id raft.ServerID, stored raft.ServerAddress) {
+func (t *Transport) sends(id raft.ServerID, stored raft.ServerAddress) {
 	a := t.address(id, stored)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.links[id]; l != nil {
 		l.bulk = a
 	} else {
-		t.links[id] = &link{bulk: a}
+		t.links[id] = &peer{bulk: a}
 	}
 }
 
-func (t *transport) isSilent(id raft.ServerID) bool {
+func (t *Transport) isSilent(id raft.ServerID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.links[id]
@@ -214,7 +229,7 @@ func (t *transport) isSilent(id raft.ServerID) bool {
 }
 
 // await returns when the server answers heartbeats, or nobody needs it to any more.
-func (t *transport) await(term uint64, id raft.ServerID) {
+func (t *Transport) await(term uint64, id raft.ServerID) {
 	for {
 		t.mu.Lock()
 		l := t.links[id]
@@ -237,7 +252,7 @@ func (t *transport) await(term uint64, id raft.ServerID) {
 }
 
 // lead reports whether this server leads in term, and id is one of its followers.
-func (t *transport) lead(term uint64, id raft.ServerID) bool {
+func (t *Transport) lead(term uint64, id raft.ServerID) bool {
 	r := t.raft.Load()
 	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
 		return false
@@ -250,8 +265,8 @@ func (t *transport) lead(term uint64, id raft.ServerID) bool {
 	return false
 }
 
-// contact returns when a server last answered this leader's heartbeat, and the newest index in its log then.
-func (t *transport) contact(id string) (heard time.Time, last uint64) {
+// Contact returns when a server last answered this leader's heartbeat, and the newest index in its log then.
+func (t *Transport) Contact(id string) (heard time.Time, last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.links[raft.ServerID(id)]; l != nil && l.silent == nil {

@@ -1,4 +1,4 @@
-package consensus
+package link
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Streams connects servers: what is dialled at one's address is accepted there. The Node closes it.
+// Streams connects servers: what is dialled at one's address is accepted there. The Transport closes it.
 type Streams interface {
 	net.Listener
 	Dial(address string, timeout time.Duration) (net.Conn, error)
