@@ -111,7 +111,7 @@ func floorsHold(t *tree) (found []guilt) {
 	return found
 }
 
-// storeInside keeps the libraries of one engine package inside it, so that they can be changed.
+// storeInside keeps the libraries of one engine package inside it and what is below it, so that they can be changed.
 func storeInside(t *tree) (found []guilt) {
 	home := map[string]string{
 		"github.com/hashicorp/raft":       "engine/consensus",
@@ -129,7 +129,7 @@ func storeInside(t *tree) (found []guilt) {
 		for _, i := range f.ast.Imports {
 			name, _ := strconv.Unquote(i.Path.Value)
 			for lib, dir := range home {
-				if (name == lib || strings.HasPrefix(name, lib+"/")) && dirOf(f) != dir {
+				if (name == lib || strings.HasPrefix(name, lib+"/")) && dirOf(f) != dir && !strings.HasPrefix(dirOf(f), dir+"/") {
 					found = append(found, guilt{f.name, fmt.Sprintf("imports %s; only %s does", name, dir)})
 				}
 			}
