@@ -27,6 +27,16 @@ code is 2 if no member matches.
 		{Path: "info", Summary: "Shows the state of the agent", Usage: "[options]", Flags: verbInfo, Help: `
 Prints figures for operators: the agent's checks and services, who leads, Raft
 and gossip.`},
+		{Path: "join", Summary: "Makes the agent join a cluster", Usage: "[options] ADDRESS...", Flags: verbJoin, Help: `
+Makes the agent asked join the cluster of the agents at the addresses. One that
+answers is enough: it knows the others.
+
+    $ {name} join 10.0.0.1 10.0.0.2:8301`},
+		{Path: "force-leave", Summary: "Makes the cluster forget a failed member", Usage: "[options] NAME", Flags: verbForceLeave, Help: `
+Says of a failed member that it has left and will not come back: it is no longer
+dialled and is taken out of the catalog. One that is alive objects and stays.`},
+		{Path: "keygen", Summary: "Makes a key for the encryption of gossip", Usage: "[options]", Flags: verbKeygen, Help: `
+Prints a new key for the setting encrypt and for keyring -install.`},
 		{Path: "leave", Summary: "Makes the agent leave the cluster and stop", Usage: "[options]", Flags: verbLeave, Help: `
 Makes the agent leave the cluster in good order and then end. A node that left
 is taken out of the catalog; it is not counted as failed.`},

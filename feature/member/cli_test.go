@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"rostra/engine/gossip"
 	"rostra/kit/cli/clitest"
 )
 
@@ -64,6 +65,20 @@ func TestCLI(t *testing.T) {
 			"cannot read section raft of the agent's answer: it is no object\n", "GET /v1/agent/self"},
 		{"info", nil, 1, "", "Error querying agent: Unexpected response code: 404 ()\n", "GET /v1/agent/self"},
 
+		{"join 10.0.0.1 10.0.0.2:9", map[string]string{"PUT /v1/agent/join/10.0.0.1": ""}, 0,
+			"Successfully joined cluster by contacting 1 nodes.\n", "Error joining address '10.0.0.2:9': Unexpected response code: 404 ()\n",
+			"PUT /v1/agent/join/10.0.0.1 | PUT /v1/agent/join/10.0.0.2:9"},
+		{"join -wan a", map[string]string{"PUT /v1/agent/join/a": "500 no"}, 1, "",
+			"Error joining address 'a': Unexpected response code: 500 (no)\nFailed to join any nodes.\n", "PUT /v1/agent/join/a?wan=1"},
+		{"join", nil, 1, "", "At least one address to join must be specified.\n", ""},
+		{"force-leave n1", map[string]string{"PUT /v1/agent/force-leave/n1": ""}, 0, "", "", "PUT /v1/agent/force-leave/n1"},
+		{"force-leave -prune -wan n1.dc1", map[string]string{"PUT /v1/agent/force-leave/n1.dc1": ""}, 0, "", "",
+			"PUT /v1/agent/force-leave/n1.dc1?prune=1&wan=1"},
+		{"force-leave x", map[string]string{"PUT /v1/agent/force-leave/x": "500 agent: No node found with name 'x'"}, 1, "",
+			"Error force leaving: Unexpected response code: 500 (agent: No node found with name 'x')\n", "PUT /v1/agent/force-leave/x"},
+		{"force-leave", nil, 1, "", "A single node name must be specified to force leave.\n", ""},
+		{"keygen x", nil, 1, "", "Too many arguments (expected 0, got 1)\n", ""},
+
 		{"leave", map[string]string{"PUT /v1/agent/leave": ""}, 0, "Graceful leave complete\n", "", "PUT /v1/agent/leave"},
 		{"leave x", nil, 1, "", "Too many arguments (expected 0, got 1)\n", ""},
 		{"leave", map[string]string{"PUT /v1/agent/leave": "500 no"}, 1, "",
@@ -97,9 +112,28 @@ func TestCLIHelp(t *testing.T) {
 		if got.Code != 1 || !strings.HasPrefix(got.Err, "flag provided but not defined: -no\n") {
 			t.Errorf("%s -no: %+v", v.Path, got)
 		}
-		got = clitest.Run(t, Verbs(), nil, "", v.Path)
+		if v.Path == "keygen" {
+			continue
+		}
+		args := []string{v.Path}
+		if v.Path == "join" || v.Path == "force-leave" {
+			args = append(args, "x")
+		}
+		got = clitest.Run(t, Verbs(), nil, "", args...)
 		if got.Code != 1 || !strings.Contains(got.Err, "connection refused") {
 			t.Errorf("%s without agent: %+v", v.Path, got)
 		}
+	}
+}
+
+func TestKeygen(t *testing.T) {
+	seen := map[string]bool{}
+	for range 10 {
+		got := clitest.Run(t, Verbs(), nil, "", "keygen")
+		key, err := gossip.ParseKey(strings.TrimSuffix(got.Out, "\n"))
+		if got.Code != 0 || err != nil || len(key) != 32 || seen[got.Out] {
+			t.Errorf("%+v: %v", got, err)
+		}
+		seen[got.Out] = true
 	}
 }

@@ -27,6 +27,8 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 			get("/v1/agent/self", a.self), get("/v1/agent/version", a.version), members,
 			{Method: "PUT", Path: "/v1/agent/reload", Serve: a.reload},
 			{Method: "PUT", Path: "/v1/agent/leave", Serve: a.leave},
+			{Method: "PUT", Path: "/v1/agent/join/", Serve: a.join},
+			{Method: "PUT", Path: "/v1/agent/force-leave/", Serve: a.forceLeave},
 		},
 		Loops: []room.Loop{{Name: "members to catalog", Run: reconciler{h}.run}},
 		Run:   join.run,
@@ -138,6 +140,47 @@ func (a handlers) reload(r *httpd.Request) (httpd.Reply, error) {
 
 func (a handlers) leave(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{}, a.host.Agent.Leave(context.WithoutCancel(r.Context()))
+}
+
+func (a handlers) join(r *httpd.Request) (httpd.Reply, error) {
+	pool := a.host.LAN
+	if r.Query("wan") != "" {
+		if pool = a.host.WAN; pool == nil {
+			return httpd.Reply{}, fault.New(fault.Refused, "Must be a server to join WAN cluster")
+		}
+	}
+	if r.Arg == "" {
+		return httpd.Reply{}, fault.New(fault.Invalid, "Missing address to join")
+	}
+	n, err := pool.Join(r.Context(), []string{r.Arg})
+	if err == nil {
+		a.host.Log.Info("joined", "address", r.Arg, "agents", n)
+	}
+	return httpd.Reply{}, err
+}
+
+// forceLeave makes a failed member one that left; a server also has it leave the pool between datacenters.
+func (a handlers) forceLeave(r *httpd.Request) (httpd.Reply, error) {
+	prune := r.Has("prune")
+	if r.Has("wan") {
+		if a.host.WAN == nil {
+			return httpd.Reply{}, fault.New(fault.Refused, "Must be a server to force-leave a node from the WAN cluster")
+		}
+		return httpd.Reply{}, a.host.WAN.ForceLeave(r.Arg, prune)
+	}
+	if err := a.host.LAN.ForceLeave(r.Arg, prune); err != nil {
+		return httpd.Reply{}, err
+	}
+	if a.host.WAN == nil {
+		return httpd.Reply{}, nil
+	}
+	name := r.Arg + "." + a.host.Self.Datacenter
+	for _, m := range a.host.WAN.Members() {
+		if m.Name == name && m.Status != gossip.StatusAlive {
+			return httpd.Reply{}, a.host.WAN.ForceLeave(name, prune)
+		}
+	}
+	return httpd.Reply{}, nil
 }
 
 // stats are the sections of info that speak of gossip.

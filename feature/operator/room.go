@@ -8,7 +8,7 @@ import (
 )
 
 // Room is the operator feature. It keeps nothing.
-var Room = room.Room{Name: "operator", Open: open}
+var Room = room.Room{Name: "operator", Open: open, Verbs: keyringVerbs(), Calls: []room.ProcedureType{keyringCall}}
 
 func open(h *room.Host, _ any) (*room.Part, error) {
 	get := func(path string, value func() any) httpd.Route {
@@ -20,11 +20,11 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 		}}
 	}
 	return &room.Part{
-		Routes: []httpd.Route{
+		Routes: append([]httpd.Route{
 			get("/v1/status/leader", func() any { return leader(h) }),
 			get("/v1/status/peers", func() any { return peers(h) }),
 			get("/v1/rostra/counters", func() any { return counters(h) }),
-		},
+		}, keyringRoutes(h)...),
 		Stats: h.Cluster.Stats,
 	}, nil
 }

@@ -11,6 +11,7 @@ type Resource string
 const (
 	Agent    Resource = "agent"
 	Key      Resource = "key"
+	Keyring  Resource = "keyring"
 	Node     Resource = "node"
 	Operator Resource = "operator"
 	Service  Resource = "service"
