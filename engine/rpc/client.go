@@ -35,6 +35,13 @@ func (p *Port) Call(ctx context.Context, to Target, method string, body []byte) 
 	}
 	defer p.clients.release(c)
 	p.counts.add(called)
+	if len(body) <= laneBody {
+		reply, err := c.call(ctx, method, body)
+		if way := (*wayError)(nil); errors.As(err, &way) {
+			p.counts.add(callFailed)
+		}
+		return reply, err
+	}
 	request, reply := callFrame(method, body), frame{}
 	if err := c.cc.Invoke(ctx, callPath, request, &reply); err != nil {
 		p.counts.add(callFailed)
@@ -112,6 +119,11 @@ type client struct {
 	cc     *grpc.ClientConn
 	failed atomic.Pointer[error] // why the last dial did, nil if it did not
 
+	mu     sync.Mutex // guards calls and closed
+	calls  *lane      // what calls go by; nil before the first
+	closed bool
+	lanes  sync.WaitGroup
+
 	suspicion atomic.Value // a string: what is wrong if the server hangs up without a word
 
 	busy int       // calls and streams under way; guarded by clients.mu
@@ -158,10 +170,21 @@ func (p *Port) newClient(to Target) (*client, error) {
 	return c, nil
 }
 
+func (c *client) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	_ = c.cc.Close() // it only ever says that it is closed; lanes end with it
+	c.lanes.Wait()
+}
+
 // trouble makes a fault of gRPC's error. sent: the bytes may have left.
 func (c *client) trouble(ctx context.Context, method string, sent bool, err error) error {
-	st := status.Convert(err)
-	kind, cause := fault.NotApplied, error(errors.New(st.Message()))
+	st, ok := status.FromError(err)
+	kind, cause := fault.NotApplied, err
+	if ok {
+		cause = errors.New(st.Message())
+	}
 	if sent {
 		kind = fault.Unknown
 	}
@@ -180,8 +203,6 @@ func (c *client) trouble(ctx context.Context, method string, sent bool, err erro
 		}
 	case codes.Unimplemented: // something else answers there
 		kind = fault.NotApplied
-	case codes.ResourceExhausted:
-		kind = fault.TooLarge
 	}
 	text := fmt.Sprintf("cannot call %s at %s: %s", method, c.to.Address, cause)
 	return &wayError{fault: fault.Error{Kind: kind, Text: text}, cause: cause}
@@ -270,6 +291,6 @@ func (t *clients) take(match func(*client) bool) {
 	}
 	t.mu.Unlock()
 	for _, c := range gone {
-		_ = c.cc.Close() // it only ever says that it is closed
+		c.close()
 	}
 }

@@ -1,7 +1,7 @@
 // Package rpc is the server port and the client's side of it: calls, streams and log streams between agents, on one TCP
 // port that serves plain text and TLS. It carries bytes and knows neither what they say nor who may say it; the doors
 // and consensus use it. The first byte of a connection says what it is; see sniff.go. Calls and streams are gRPC (HTTP/2)
-// with a codec of our own; log streams are bare connections for Raft and its snapshots.
+// with a codec of our own, calls many in one stream (lane.go); log streams are bare connections for Raft and its snapshots.
 package rpc
 
 import (
@@ -22,8 +22,8 @@ const (
 	// MaxMessage is the most that one request, reply or message of a stream may hold, in bytes.
 	MaxMessage = 64 << 20
 
-	// maxStreams bounds the calls and streams of one connection that are under way at a time; the client's next ones wait
-	// for a place, within their deadlines. It is high because a whole client agent, with all its callers, is one connection.
+	// maxStreams bounds the calls, and also the streams, of one connection that are under way at a time; the client's next
+	// ones wait for a place, within their deadlines. It is high because a whole client agent is one connection.
 	maxStreams = 16384
 
 	defaultMaxConns  = 100              // limits.rpc_max_conns_per_client
@@ -73,7 +73,7 @@ type Peer struct {
 
 // Handler serves what arrives. Its methods are called concurrently and end soon after their context does. An error's
 // fault.Kind and text arrive at the caller; one without a kind arrives as fault.Internal. A panic is caught, logged and
-// becomes fault.Internal. The context has the caller's deadline and ends when the caller gives up or is gone.
+// becomes fault.Internal, the bare error of an ended context fault.Unknown. The context has the caller's deadline and ends when the caller gives up or is gone.
 type Handler interface {
 	// Call answers a call. It may keep body; the reply must not be changed afterwards.
 	Call(ctx context.Context, from Peer, method string, body []byte) ([]byte, error)

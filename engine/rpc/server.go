@@ -25,14 +25,15 @@ import (
 const (
 	callPath   = "/rostra/call"
 	streamPath = "/rostra/stream"
+	lanePath   = "/rostra/lane"
 
 	// maxHeaders bounds the headers of one request; ours are under 200 bytes.
 	maxHeaders = 16 << 10
 
 	// window is how much of one message may be on its way unread, connWindow of all of a connection. They are fixed: gRPC's
 	// own estimate sends a ping with nearly each lone call.
-	window     = 1 << 20
-	connWindow = 4 << 20
+	window     = 4 << 20
+	connWindow = 8 << 20
 )
 
 // quietGRPC keeps gRPC from writing to stderr: what matters of it is an error that somebody gets.
@@ -58,7 +59,10 @@ func (p *Port) newServer() *grpc.Server {
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "rostra",
 		Methods:     []grpc.MethodDesc{{MethodName: "call", Handler: p.serveCall}},
-		Streams:     []grpc.StreamDesc{{StreamName: "stream", Handler: p.serveStream, ServerStreams: true, ClientStreams: true}},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "lane", Handler: p.serveLane, ServerStreams: true, ClientStreams: true},
+			{StreamName: "stream", Handler: p.serveStream, ServerStreams: true, ClientStreams: true},
+		},
 	}, nil)
 	return s
 }
@@ -131,7 +135,11 @@ func (p *Port) serveCall(_ any, ctx context.Context, decode func(any) error, _ g
 
 func (p *Port) handleCall(ctx context.Context, from Peer, method string, body []byte) (reply []byte, err error) {
 	defer p.recovered(from, method, &err)
-	return p.handler.Call(ctx, from, method, body)
+	reply, err = p.handler.Call(ctx, from, method, body)
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) && fault.KindOf(err) == fault.Internal {
+		err = &wayError{fault.Error{Kind: fault.Unknown, Text: err.Error()}, cause} // as the caller finds on its own
+	}
+	return reply, err
 }
 
 // recovered makes an error of a panic.
