@@ -22,6 +22,7 @@ import (
 	"rostra/engine/build"
 	"rostra/engine/consensus"
 	"rostra/engine/gossip"
+	"rostra/engine/remote"
 	"rostra/engine/room"
 	"rostra/engine/server"
 	"rostra/feature/connect"
@@ -72,8 +73,10 @@ type Agent struct {
 
 	host   *room.Host
 	parts  []*room.Part // by feature; nil for features that do nothing here
-	server *server.Server
-	node   *consensus.Node
+	port   *serverPort
+	server *server.Server  // nil on client agents
+	node   *consensus.Node // nil on client agents
+	remote *remote.Remote  // nil on servers
 	http   *httpd.Server
 	dns    *dns.Server
 	ports  *listeners
@@ -186,17 +189,24 @@ func (a *Agent) run(ctx context.Context) error {
 	}
 	group.Go(func() error { return keepSmall(ctx) })
 	group.Go(func() error { return a.host.Roster.Run(ctx) })
-	group.Go(func() error { return a.server.Run(ctx, loops) })
+	group.Go(func() error { return a.port.wait(ctx) })
+	if a.server != nil {
+		group.Go(func() error { return a.server.Run(ctx, loops) })
+	} else {
+		group.Go(func() error { return a.remote.Run(ctx) })
+	}
 	group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 	group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
-	group.Go(func() error {
-		select {
-		case <-a.node.Failed():
-			return a.node.Failure()
-		case <-ctx.Done():
-			return nil
-		}
-	})
+	if a.node != nil {
+		group.Go(func() error {
+			select {
+			case <-a.node.Failed():
+				return a.node.Failure()
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	}
 	err := group.Wait()
 	return errors.Join(err, a.close())
 }
@@ -212,13 +222,13 @@ func (a *Agent) Debug() map[string]any {
 	}
 	out := map[string]any{
 		"ACLsEnabled": false, "AdvertiseAddrLAN": a.host.Self.Tagged["lan"], "AdvertiseAddrWAN": a.host.Self.Tagged["wan"],
-		"BindAddr": s.BindAddr, "Bootstrap": true, "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
+		"BindAddr": s.BindAddr, "Bootstrap": lone(s, a.loaded.Dev), "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
 		"ConnectEnabled": connectEnabled(a.now.rooms), "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
 		"DataDir": s.DataDir, "Datacenter": a.host.Self.Datacenter, "DevMode": a.loaded.Dev, "EnableDebug": s.EnableDebug,
 		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSPort": -1,
 		"HTTPMaxConnsPerClient": s.MaxConns, "NodeID": a.host.Self.ID, "NodeMeta": s.NodeMeta, "NodeName": a.host.Self.Node,
 		"PrimaryDatacenter": a.host.Self.Datacenter, "SerfPortLAN": s.SerfLANPort, "SerfPortWAN": s.SerfWANPort,
-		"ServerMode": true, "ServerPort": s.ServerPort, "TaggedAddresses": a.host.Self.Tagged, "Version": build.Consul,
+		"ServerMode": s.Server, "ServerPort": s.ServerPort, "TaggedAddresses": a.host.Self.Tagged, "Version": build.Consul,
 		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
 		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
 	}
@@ -336,10 +346,12 @@ func (a *Agent) depart(ctx context.Context) error {
 		}
 	}
 	left := pools.Wait()
-	if _, all := a.server.Peers(); len(all) > 1 {
-		select {
-		case <-time.After(a.now.agent.DrainTime):
-		case <-ctx.Done():
+	if a.server != nil {
+		if _, all := a.server.Peers(); len(all) > 1 {
+			select {
+			case <-time.After(a.now.agent.DrainTime):
+			case <-ctx.Done():
+			}
 		}
 	}
 	if left != nil {

@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/go-sockaddr"
 
 	"rostra/engine/consensus"
+	"rostra/engine/relay"
+	"rostra/engine/remote"
 	"rostra/engine/roster"
 	"rostra/engine/server"
 	"rostra/kit/httpd"
@@ -31,13 +33,48 @@ func (a *Agent) openEngine(s *Settings) error {
 	if err := a.openGossip(s); err != nil {
 		return err
 	}
-	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, Rooms: a.features, Hold: s.HoldTimeout,
-		QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime, Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir})
+	a.host.Roster = roster.New(a.host.Self.Datacenter, a.host.LAN, a.host.WAN)
+	if err := a.openPort(s); err != nil {
+		return err
+	}
+	if s.Server {
+		return a.openServer(s)
+	}
+	types, err := server.NewTypes(a.features)
 	if err != nil {
 		return err
 	}
-	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: true, Logger: a.log.WithGroup("server").WithGroup("raft"),
-		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort))}
+	a.remote = remote.New(remote.Options{Datacenter: a.host.Self.Datacenter, Domain: a.host.Self.Domain, Hold: s.HoldTimeout,
+		QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime, Log: a.log.WithGroup("remote")}, types, a.port, a.host.Roster)
+	a.host.Door, a.host.Cluster = a.remote, a.remote
+	a.port.start()
+	return nil
+}
+
+// lone says whether a server may form a cluster of its own at once.
+func lone(s *Settings, dev bool) bool {
+	return s.Server && (s.Bootstrap || s.Expect == 1 || dev && s.Expect == 0)
+}
+
+// openServer opens the replicated state.
+func (a *Agent) openServer(s *Settings) error {
+	expect := s.Expect
+	if lone(s, a.host.Self.Dev) {
+		expect = 0
+	}
+	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, ID: a.host.Self.ID, Domain: a.host.Self.Domain,
+		Expect: expect, Rooms: a.features, Hold: s.HoldTimeout, QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
+		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir})
+	if err != nil {
+		return err
+	}
+	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
+		Logger:  a.log.WithGroup("server").WithGroup("raft"),
+		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort)), Streams: a.port.Streams(),
+		Resolve: func(id string) (string, bool) {
+			one, known := a.host.Roster.Find(id)
+			return one.Address, known
+		}}
 	if s.DataDir != "" {
 		o.Dir = filepath.Join(s.DataDir, "raft")
 	}
@@ -54,10 +91,11 @@ func (a *Agent) openEngine(s *Settings) error {
 		defer cancel()
 		return node.Close(ctx)
 	})
-	srv.Attach(node, a.host)
+	srv.Attach(node, a.host, a.port)
+	a.port.Serve(relay.NewHost(srv.Types(), srv))
+	a.port.start()
 	a.server, a.node = srv, node
 	a.host.Door, a.host.Cluster, a.host.Raft = srv, srv, srv
-	a.host.Roster = roster.New(a.host.Self.Datacenter, a.host.LAN, a.host.WAN)
 	return nil
 }
 

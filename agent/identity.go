@@ -117,7 +117,7 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 // identity says who this agent is, from its settings.
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
-		Server: true, Dev: dev, ServerPort: s.ServerPort, Bootstrap: s.Bootstrap || s.Expect == 1 || dev,
+		Server: s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
 		Reconnect: s.Gossip.Advertise}
 	if s.Expect > 1 {
 		self.Expect = s.Expect

@@ -4,14 +4,15 @@ import "time"
 
 // Settings are what the agent itself obeys: who it is, where it listens, how it logs. Features and surfaces have their own.
 type Settings struct {
-	Datacenter string            `key:"datacenter" flag:"datacenter,dc" default:"dc1" help:"name of the datacenter, lower-case"`
-	NodeName   string            `key:"node_name" flag:"node" help:"name of this node; the host's name if empty"`
-	NodeID     string            `key:"node_id" flag:"node-id" help:"UUID of this node; kept in the data directory if empty"`
-	NodeMeta   map[string]string `key:"node_meta" flag:"node-meta" help:"metadata of this node, k:v"`
-	DataDir    string            `key:"data_dir" flag:"data-dir" help:"directory for all that is kept; required without -dev"`
-	Server     bool              `key:"server" flag:"server" dev:"true" help:"hold the replicated state"`
-	Bootstrap  bool              `key:"bootstrap" flag:"bootstrap" help:"be a cluster of one server"`
-	Expect     int               `key:"bootstrap_expect" flag:"bootstrap-expect" help:"number of servers that form the cluster; 1 now"`
+	Datacenter  string            `key:"datacenter" flag:"datacenter,dc" default:"dc1" help:"name of the datacenter, lower-case"`
+	NodeName    string            `key:"node_name" flag:"node" help:"name of this node; the host's name if empty"`
+	NodeID      string            `key:"node_id" flag:"node-id" help:"UUID of this node; kept in the data directory if empty"`
+	NodeMeta    map[string]string `key:"node_meta" flag:"node-meta" help:"metadata of this node, k:v"`
+	DataDir     string            `key:"data_dir" flag:"data-dir" help:"directory for all that is kept; required without -dev"`
+	Server      bool              `key:"server" flag:"server" dev:"true" help:"hold the replicated state"`
+	Bootstrap   bool              `key:"bootstrap" flag:"bootstrap" help:"be a cluster of one server"`
+	Expect      int               `key:"bootstrap_expect" flag:"bootstrap-expect" help:"number of servers that form the cluster together"`
+	ReadReplica bool              `key:"read_replica" flag:"read-replica,non-voting-server" help:"keep the state without a vote"`
 
 	BindAddr         string `key:"bind_addr" flag:"bind" default:"127.0.0.1" sockaddr:"one" help:"IP address for traffic between agents"`
 	ClientAddr       string `key:"client_addr" flag:"client" default:"127.0.0.1" sockaddr:"many" help:"IP addresses of HTTP and DNS, separated by blanks"`
@@ -21,7 +22,7 @@ type Settings struct {
 	HTTPAddr         string `key:"addresses.http" sockaddr:"many" help:"IP addresses of HTTP; client_addr if empty"`
 	DNSPort          int    `key:"ports.dns" flag:"dns-port" default:"8600" help:"DNS port, UDP and TCP; below 1 for none"`
 	HTTPPort         int    `key:"ports.http" flag:"http-port" default:"8500" help:"HTTP port; below 1 for none"`
-	ServerPort       int    `key:"ports.server" flag:"server-port" default:"8300" help:"port of this server's address in the cluster"`
+	ServerPort       int    `key:"ports.server" flag:"server-port" default:"8300" help:"port on which servers are reached by servers and clients"`
 	SerfLANPort      int    `key:"ports.serf_lan" flag:"serf-lan-port" default:"8301" help:"gossip port, UDP and TCP"`
 	SerfWANPort      int    `key:"ports.serf_wan" flag:"serf-wan-port" default:"8302" help:"gossip port between datacenters; below 1 for none"`
 
@@ -31,8 +32,8 @@ type Settings struct {
 	LogJSON     bool   `key:"log_json" flag:"log-json" help:"log lines as JSON objects"`
 	EnableDebug bool   `key:"enable_debug" dev:"true" help:"serve /debug/pprof/"`
 
-	LeaveOnTerminate *bool `key:"leave_on_terminate" help:"leave gracefully on SIGTERM; servers do not unless told"`
-	SkipLeaveOnInt   *bool `key:"skip_leave_on_interrupt" help:"do not leave on SIGINT; servers do not unless this is false"`
+	LeaveOnTerminate *bool `key:"leave_on_terminate" help:"leave gracefully on SIGTERM; clients do, servers do not"`
+	SkipLeaveOnInt   *bool `key:"skip_leave_on_interrupt" help:"do not leave on SIGINT; servers do not, clients do"`
 
 	RaftMultiplier int           `key:"performance.raft_multiplier" default:"1" help:"scales the election timeouts, 1 to 10"`
 	HoldTimeout    time.Duration `key:"performance.rpc_hold_timeout" default:"7s" help:"how long a request waits for a leader"`
@@ -42,13 +43,15 @@ type Settings struct {
 	MaxQueryTime time.Duration `key:"max_query_time" flag:"max-query-time" default:"600s" help:"how long one may wait at most"`
 	MaxStale     time.Duration `key:"discovery_max_stale" help:"allow catalog and health reads to be that stale"`
 
-	MaxConns        int               `key:"limits.http_max_conns_per_client" default:"200" reload:"yes" help:"HTTP connections of one client address"`
-	ResponseHeaders map[string]string `key:"http_config.response_headers" help:"headers of every HTTP response"`
-	WriteFrom       []string          `key:"http_config.allow_write_http_from" flag:"allow-write-http-from" help:"networks that may write over HTTP"`
-	Block           []string          `key:"http_config.block_endpoints" help:"path prefixes that are answered with 403"`
-	MaxHeaderBytes  int               `key:"http_config.max_header_bytes" help:"bytes of a request's headers; 0 is 1 MiB"`
-	UseCache        bool              `key:"http_config.use_cache" default:"true" help:"honour ?cached"`
-	NoPathFilter    bool              `key:"disable_http_unprintable_char_filter" help:"allow unprintable characters in paths"`
+	MaxConns         int               `key:"limits.http_max_conns_per_client" default:"200" reload:"yes" help:"HTTP connections of one client address"`
+	MaxRPCConns      int               `key:"limits.rpc_max_conns_per_client" default:"100" help:"connections to the server port of one client address"`
+	HandshakeTimeout time.Duration     `key:"limits.rpc_handshake_timeout" default:"5s" help:"how long a connection to the server port may take to say what it is"`
+	ResponseHeaders  map[string]string `key:"http_config.response_headers" help:"headers of every HTTP response"`
+	WriteFrom        []string          `key:"http_config.allow_write_http_from" flag:"allow-write-http-from" help:"networks that may write over HTTP"`
+	Block            []string          `key:"http_config.block_endpoints" help:"path prefixes that are answered with 403"`
+	MaxHeaderBytes   int               `key:"http_config.max_header_bytes" help:"bytes of a request's headers; 0 is 1 MiB"`
+	UseCache         bool              `key:"http_config.use_cache" default:"true" help:"honour ?cached"`
+	NoPathFilter     bool              `key:"disable_http_unprintable_char_filter" help:"allow unprintable characters in paths"`
 
 	TLS TLSSettings
 }

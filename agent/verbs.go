@@ -102,14 +102,14 @@ func check(conf *settings, loaded *config.Loaded) error {
 	switch {
 	case !loaded.Dev && s.DataDir == "":
 		return errors.New("data_dir cannot be empty; set -data-dir, or use -dev to keep everything in memory")
-	case !s.Server:
-		return errors.New("client agents are not supported by this version of Rostra yet; start with -server or -dev")
+	case s.Bootstrap && !s.Server:
+		return errors.New(at("bootstrap") + "'bootstrap = true' requires 'server = true'")
+	case s.Expect > 0 && !s.Server:
+		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' requires 'server = true'")
+	case s.Expect > 0 && loaded.Dev:
+		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
 	case s.Bootstrap && s.Expect > 0:
 		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
-	case s.Expect > 1:
-		return fmt.Errorf("%sbootstrap_expect = %d: clusters of several servers are not supported by this version of Rostra yet; use 1", at("bootstrap_expect"), s.Expect)
-	case !s.Bootstrap && s.Expect == 0 && !loaded.Dev:
-		return errors.New("one server forms the cluster in this version of Rostra; set -bootstrap-expect 1 to say so")
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
@@ -202,7 +202,7 @@ func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
 	fmt.Fprintln(out, "==> Starting Consul agent...")
 	for _, line := range [][2]string{
 		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
-		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", "true (Bootstrap: true)"},
+		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", fmt.Sprintf("%t (Bootstrap: %t)", s.Server, lone(s, self.Dev))},
 		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: -1, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.DNSPort)},
 		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
 		{"Gossip Encryption", strconv.FormatBool(encrypted)}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
@@ -299,11 +299,15 @@ func (a *Agent) hangup(ctx context.Context) {
 	a.log.Info("configuration reloaded")
 }
 
-// leavesOn says whether the signal means a graceful leave: servers only leave when told to.
+// leavesOn says whether the signal means a graceful leave: clients leave, servers only when told to.
 func (a *Agent) leavesOn(sig os.Signal) bool {
 	s := a.now.agent
-	if sig == syscall.SIGTERM {
-		return s.LeaveOnTerminate != nil && *s.LeaveOnTerminate
+	leaves := !s.Server
+	switch {
+	case sig == syscall.SIGTERM && s.LeaveOnTerminate != nil:
+		leaves = *s.LeaveOnTerminate
+	case sig != syscall.SIGTERM && s.SkipLeaveOnInt != nil:
+		leaves = !*s.SkipLeaveOnInt
 	}
-	return s.SkipLeaveOnInt != nil && !*s.SkipLeaveOnInt
+	return leaves
 }

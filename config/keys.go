@@ -59,7 +59,7 @@ const tableNotYet = `
 	performance.raft_multiplier performance.leave_drain_time=5s performance.rpc_hold_timeout=7s
 	performance.grpc_keepalive_interval=30s performance.grpc_keepalive_timeout=20s
 	limits.http_max_conns_per_client=200 limits.https_handshake_timeout=5s limits.rpc_handshake_timeout=5s
-	limits.rpc_client_timeout=60s limits.rpc_rate=-1 limits.rpc_max_burst=1000
+	limits.rpc_client_timeout=60s limits.rpc_max_conns_per_client=100 limits.rpc_rate=-1 limits.rpc_max_burst=1000
 	limits.kv_max_value_size=524288 limits.txn_max_req_len=524288 limits.request_limits.mode=disabled
 	limits.request_limits.read_rate=-1 limits.request_limits.write_rate=-1
 	autopilot.cleanup_dead_servers=true autopilot.last_contact_threshold=200ms autopilot.max_trailing_logs=250
@@ -116,7 +116,6 @@ const dottedKey = "telemetry.disable_compat_1.9"
 
 // ignoredKeys have no effect, each for a reason of its own.
 var ignoredKeys = map[string]string{
-	"limits.rpc_max_conns_per_client": "no server port is open in this version of Rostra, so there is nothing to limit",
 	"watches":                         "watches come with `watch`, which this version of Rostra does not have yet; the handler is not run",
 	"disable_update_check":            "Rostra never calls home; the key has no effect",
 	"disable_anonymous_signature":     "Rostra never calls home; the key has no effect",

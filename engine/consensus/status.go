@@ -58,6 +58,16 @@ func (n *Node) Peers() []Peer {
 	return out
 }
 
+// Voters returns how many servers vote.
+func (n *Node) Voters() (count int) {
+	for _, s := range n.servers() {
+		if s.Suffrage == raft.Voter {
+			count++
+		}
+	}
+	return count
+}
+
 // Stats returns Raft's own account of itself, with the keys that /v1/agent/self shows under Stats.raft.
 func (n *Node) Stats() map[string]string { return n.raft.Stats() }
 

@@ -41,6 +41,7 @@ type Options struct {
 	Server      string // ask this server of the datacenter alone, by its ID; "" chooses by Consistency
 	Consistency httpd.Consistency
 	MaxStale    time.Duration
+	Cached      bool          // an agent may answer from what it watches, as with Stale
 	Index       uint64        // wait for an answer newer than this; 0 does not wait
 	Wait        time.Duration // how long; the door bounds it and adds up to a sixteenth
 }
@@ -48,7 +49,7 @@ type Options struct {
 // OptionsOf returns the options an HTTP request asked for.
 func OptionsOf(r *httpd.Request) Options {
 	p := &r.Params
-	return Options{Token: p.Token, Datacenter: p.Datacenter, Consistency: p.Consistency, MaxStale: p.MaxStale,
+	return Options{Token: p.Token, Datacenter: p.Datacenter, Consistency: p.Consistency, MaxStale: p.MaxStale, Cached: p.Cached,
 		Index: p.Index, Wait: p.Wait}
 }
 
@@ -68,8 +69,22 @@ type Command interface {
 type CommandType struct {
 	New   func() Command
 	Rules int // the newest version of its rules that this program knows, from 1
+	// Since holds, for each version from 2 on, the level of a server that knows it (build.Level); a version is proposed
+	// once every server of the datacenter has that level.
+	Since []int
 	// Result carries what Run returns; the zero Codec stands for Nothing.
 	Result Codec
+}
+
+// RulesAt returns the newest version of the rules that servers of the level know.
+func (t CommandType) RulesAt(level int) int {
+	rules := 1
+	for _, since := range t.Since {
+		if since <= level {
+			rules++
+		}
+	}
+	return rules
 }
 
 // Query is a question to replicated state. It must be comparable (no slices, no maps): equal Queries share one

@@ -73,6 +73,22 @@ func New(dc string, lan, wan *gossip.Pool) *Roster {
 	return r
 }
 
+// Of returns a roster of the given servers without gossip behind it, for tests; Set replaces them.
+func Of(dc string, servers ...Server) *Roster {
+	r := &Roster{dc: dc, changed: make(chan struct{})}
+	r.Set(servers...)
+	return r
+}
+
+// Set replaces the servers of a roster without gossip.
+func (r *Roster) Set(servers ...Server) {
+	next := &list{byID: map[string]Server{}, servers: map[string][]Server{}}
+	for _, s := range servers {
+		next.add(s, r.dc)
+	}
+	r.store(next)
+}
+
 // Run follows gossip until ctx ends.
 func (r *Roster) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
@@ -97,7 +113,7 @@ func (r *Roster) Refresh() {
 	if r.wan != nil {
 		for _, m := range r.wan.Members() {
 			if s, is := Parse(m); is && s.Datacenter != r.dc {
-				next.servers[s.Datacenter] = append(next.servers[s.Datacenter], s)
+				next.add(s, r.dc)
 			}
 		}
 	}
@@ -106,10 +122,20 @@ func (r *Roster) Refresh() {
 			next.members++
 		}
 		if s, is := Parse(m); is {
-			next.servers[r.dc] = append(next.servers[r.dc], s)
-			next.byID[s.ID] = s
+			next.add(s, r.dc)
 		}
 	}
+	r.store(next)
+}
+
+func (l *list) add(s Server, own string) {
+	l.servers[s.Datacenter] = append(l.servers[s.Datacenter], s)
+	if s.Datacenter == own {
+		l.byID[s.ID] = s
+	}
+}
+
+func (r *Roster) store(next *list) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now.Store(next)

@@ -64,10 +64,11 @@ type cell struct {
 	big    atomic.Bool // it was a crowd that was woken last; many of it may be on their way back
 
 	now  atomic.Pointer[answer]
-	mu   sync.Mutex    // guards an evaluation and the fields below
-	next chan struct{} // closed when a different answer is there
-	owed bool          // it is there, and next waits for the crowd's pace
-	ran  time.Time     // when a crowd last got its turn: an evaluation, or next closed
+	mu   sync.Mutex             // guards an evaluation and the fields below
+	next chan struct{}          // closed when a different answer is there
+	wake map[*follower]struct{} // who is called then
+	owed bool                   // it is there, and next waits for the crowd's pace
+	ran  time.Time              // when a crowd last got its turn: an evaluation, or next closed
 }
 
 // answer is a Query's answer in one history of the state, current while its cell has been touched that often. The
@@ -75,7 +76,16 @@ type cell struct {
 type answer struct {
 	room.Answer
 	lineage string
+	at      uint64 // the index of the state
 	touches uint64
+	wire    *packed
+}
+
+// packed is an answer's value in its wire form, made once.
+type packed struct {
+	once  sync.Once
+	bytes []byte
+	err   error
 }
 
 // Equaler lets a Value say that it tells readers nothing new.
@@ -218,6 +228,9 @@ func (c *cell) announce(a *answers) {
 	c.big.Store(c.parked.Load() > crowd)
 	close(c.next)
 	c.next = make(chan struct{})
+	for f := range c.wake {
+		f.wake()
+	}
 }
 
 // changed returns the channel that closes when the next different answer is there.
@@ -258,13 +271,13 @@ func (c *cell) fresh(s *Server) *answer {
 		return old
 	}
 	v := s.store.View()
-	a.lineage, a.Answer = v.Lineage(), ask(c.query, v)
+	a.lineage, a.at, a.Answer = v.Lineage(), v.Index(), ask(c.query, v)
 	v.Release()
 	s.stats.evaluations.Add(1)
 	if old != nil && a.lineage == old.lineage && a.Index == old.Index {
-		a.Answer = old.Answer // nothing visible changed: the encodings still hold
+		a.Answer, a.wire = old.Answer, old.wire // nothing visible changed: the encodings still hold
 	} else {
-		a.Shared = room.NewShared(a.Value)
+		a.Shared, a.wire = room.NewShared(a.Value), new(packed)
 	}
 	c.now.Store(a)
 	c.owed = c.owed || old != nil && a.different(old)

@@ -20,8 +20,10 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"rostra/engine/consensus"
+	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/kit/fault"
+	"rostra/kit/httpd"
 	"rostra/kit/store"
 )
 
@@ -53,12 +55,23 @@ type archiveServer struct {
 
 // Archive cuts a snapshot of the state as it is now and returns what writes it as an archive. write must be called, once.
 func (s *Server) Archive(ctx context.Context, o room.Options) (write func(io.Writer) error, index uint64, err error) {
-	if err := s.here(o.Datacenter); err != nil {
-		return nil, 0, err
+	if !s.own(o) {
+		return s.archiveElsewhere(ctx, o)
 	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()
-	if err := s.awaitReady(ctx, &hold); err != nil {
+	if o.Consistency == httpd.Stale {
+		err = s.awaitWhole(ctx, &hold)
+	} else {
+		var leader *relay.Client
+		if leader, err = s.awaitLeader(ctx, &hold); leader != nil {
+			return leader.Archive(ctx, o)
+		}
+		if err == nil {
+			err = s.confirm(ctx, &hold)
+		}
+	}
+	if err != nil {
 		return nil, 0, err
 	}
 	if err := s.node.Snapshot(ctx); err != nil {
@@ -126,7 +139,15 @@ func addFile(out *tar.Writer, name string, size int64, r io.Reader) error {
 // Unarchive replaces the whole state by an archive's. Nothing is touched before the archive has proved sound. Writes
 // wait meanwhile; the index goes on above both histories, under a new lineage (design rule 6).
 func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) error {
-	if err := s.here(o.Datacenter); err != nil {
+	if !s.own(o) {
+		return s.unarchiveElsewhere(ctx, r, o)
+	}
+	hold := holder{limit: s.opts.Hold}
+	defer hold.stop()
+	if leader, err := s.awaitLeader(ctx, &hold); err != nil || leader != nil {
+		if leader != nil {
+			err = leader.Unarchive(ctx, r, o)
+		}
 		return err
 	}
 	spool, err := os.CreateTemp(s.opts.Dir, "restore-*.tmp")
@@ -140,11 +161,6 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	}
 	if err := rewound(spool, s.store.Verify); err != nil {
 		return fault.New(fault.Refused, "failed to read snapshot file: %s", err)
-	}
-	hold := holder{limit: s.opts.Hold}
-	defer hold.stop()
-	if err := s.awaitReady(ctx, &hold); err != nil {
-		return err
 	}
 	var archived store.Header
 	if err := rewound(spool, func(state io.Reader) (err error) {

@@ -6,24 +6,41 @@ import (
 	"time"
 
 	"rostra/engine/consensus"
+	"rostra/engine/relay"
 	"rostra/engine/room"
 )
 
 // loopPause is how long a leader's loop that failed rests before it starts again.
 const loopPause = time.Second
 
-// Attach gives the server the log that it proposes to, and the Host that procedures run with. It comes before any other use.
-func (s *Server) Attach(n *consensus.Node, h *room.Host) { s.node, s.host = n, h }
+// Attach gives the server the log that it proposes to, and the Host that procedures run with, whose Roster knows the other
+// servers. port carries what is said to them; nil on a lone server. It comes before any other use.
+func (s *Server) Attach(n *consensus.Node, h *room.Host, port relay.Caller) {
+	s.node, s.host = n, h
+	if port != nil {
+		s.clients = relay.NewClients(s.types, port, s.opts.Hold)
+	}
+}
 
 // Run evaluates what is watched, and runs the loops while this server leads, until ctx ends. Requests still parked then
 // are answered with what there is.
 func (s *Server) Run(ctx context.Context, loops []room.Loop) error {
 	defer close(s.ended)
+	defer s.rounds.close()
+	defer func() {
+		if s.clients != nil {
+			s.clients.Close()
+		}
+	}()
 	ctx, stop := context.WithCancel(ctx)
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer stop()
 	wait.Go(func() { s.answers.run(ctx) })
+	wait.Go(func() { s.observe(ctx) })
+	if s.opts.Expect > 0 && s.clients != nil {
+		wait.Go(func() { s.form(ctx) })
+	}
 	err := s.node.Lead(ctx, func(ctx context.Context, number uint64) error { return s.lead(ctx, number, loops) })
 	if ctx.Err() != nil {
 		return nil
@@ -40,7 +57,8 @@ func (s *Server) lead(ctx context.Context, number uint64, loops []room.Loop) err
 	}
 	s.setReady(&term{number})
 	var wait sync.WaitGroup
-	for _, l := range loops {
+	own := []room.Loop{{Name: "rules of commands", Run: s.raiseLevel}, {Name: "comparing states", Run: s.proposeCompare}}
+	for _, l := range append(own, loops...) {
 		wait.Go(func() { s.loop(ctx, l) })
 	}
 	<-ctx.Done()
@@ -61,13 +79,16 @@ func (s *Server) begin(ctx context.Context) error {
 func (s *Server) setReady(t *term) {
 	s.ready.Store(t)
 	if t != nil {
-		s.once.Do(func() { close(s.whole) })
+		s.isWhole()
 	}
-	s.mu.Lock()
-	close(s.began)
-	s.began = make(chan struct{})
-	s.mu.Unlock()
+	s.announce()
 }
+
+// isWhole notes that the state holds everything that was committed before this process started.
+func (s *Server) isWhole() { s.once.Do(func() { close(s.whole) }) }
+
+// announce wakes who waits for a leader.
+func (s *Server) announce() { s.signals.give(&s.signals.began) }
 
 // loop keeps one of the leader's duties running until the term ends.
 func (s *Server) loop(ctx context.Context, l room.Loop) {

@@ -13,40 +13,12 @@ import (
 	"rostra/kit/store"
 )
 
-// A Command travels as its name, the version of its rules (a positive integer) and its fields, each MessagePack. A name,
-// a version or a field that this program does not know stops it: whoever skipped one would diverge (design rule 22).
-
-func (s *Server) encode(c room.Command) ([]byte, error) {
-	b := make([]byte, 0, 128)
-	b = msgp.AppendString(b, c.Name())
-	b = msgp.AppendInt(b, s.commands[c.Name()].Rules)
-	b, err := c.MarshalMsg(b)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode the command %s: %w", c.Name(), err)
-	}
-	return b, nil
-}
+func (s *Server) encode(c room.Command) ([]byte, error) { return s.types.Command(c, s.level()) }
 
 func (s *Server) decode(b []byte) (room.Command, error) {
-	name, b, err := msgp.ReadStringBytes(b)
+	c, err := s.types.ReadCommand(b)
 	if err != nil {
-		return nil, fmt.Errorf("cannot decode a command of the log: %w", err)
-	}
-	rules, b, err := msgp.ReadIntBytes(b)
-	if err != nil {
-		return nil, fmt.Errorf("cannot decode the command %q of the log: %w", name, err)
-	}
-	t, known := s.commands[name]
-	if !known || rules < 1 || rules > t.Rules {
-		return nil, fmt.Errorf("the log holds the command %q with rules %d, which this version does not know; upgrade this server", name, rules)
-	}
-	c := t.New()
-	rest, err := store.DecodeStrict(b, c)
-	if err != nil {
-		return nil, fmt.Errorf("cannot decode the command %q of the log: %w", name, err)
-	}
-	if len(rest) > 0 {
-		return nil, fmt.Errorf("cannot decode the command %q of the log: %d bytes too many", name, len(rest))
+		return nil, fmt.Errorf("cannot run the log: %w", err)
 	}
 	return c, nil
 }
@@ -70,6 +42,9 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 	}
 	batch := m.store.Begin(b.Time)
 	for i, c := range commands {
+		if l, is := c.(*SetLevel); is && l.Level > m.opts.Level {
+			panic(errLevel(l.Level, m.opts.Level)) // as above: whoever goes on without knowing the rules diverges
+		}
 		out[i].Err = batch.Run(func(tx *store.Tx) (err error) {
 			out[i].Value, err = c.Run(tx)
 			return err
@@ -78,7 +53,15 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 			m.opts.Log.Error("a command panicked and was undone", "command", c.Name(), "panic", p.Value, "stack", string(p.Stack))
 		}
 	}
+	digest := batch.Digest()
 	batch.Commit()
+	m.marks.add(m.store.Index(), digest)
+	m.views.reached(m.store.Index())
+	for _, c := range commands {
+		if h, is := c.(*Compare); is {
+			m.compare(h)
+		}
+	}
 	m.stats.commands.Add(uint64(len(b.Commands)))
 	m.stats.entries.Add(1)
 	return out
@@ -92,19 +75,17 @@ func (m machine) Restore(r io.Reader) error {
 	if err := m.store.Restore(r); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	close(m.replaced)
-	m.replaced = make(chan struct{})
+	m.marks.clear()
+	if err := m.knows(m.store); err != nil {
+		return err
+	}
+	m.views.reached(m.store.Index())
+	m.signals.give(&m.signals.replaced)
 	return nil
 }
 
 // Restored closes when an archive next replaces the state.
-func (s *Server) Restored() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.replaced
-}
+func (s *Server) Restored() <-chan struct{} { return s.signals.of(&s.signals.replaced) }
 
 // StateSize is the rough size of the state in bytes.
 func (m machine) StateSize() int64 { return m.store.Bytes() }

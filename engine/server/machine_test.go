@@ -34,9 +34,9 @@ func TestAnUndecodableEntryStopsTheServer(t *testing.T) {
 		entry []byte
 		text  string
 	}{
-		{"no command", []byte{0xc1}, "cannot decode a command of the log"},
-		{"an unknown one", command("kv.shred", 1, nil), `the log holds the command "kv.shred" with rules 1, which this version does not know; upgrade this server`},
-		{"newer rules", command("note.write", 2, good), `the log holds the command "note.write" with rules 2`},
+		{"no command", []byte{0xc1}, "cannot decode a command"},
+		{"an unknown one", command("kv.shred", 1, nil), `the command "kv.shred" with rules 1 is unknown to this version; upgrade this server`},
+		{"newer rules", command("note.write", 2, good), `the command "note.write" with rules 2`},
 		{"no rules", command("note.write", 0, good), `with rules 0`},
 		{"a strange form", command("note.write", 1, []byte{0x80}), `cannot decode the command "note.write"`},
 		{"bytes too many", command("note.write", 1, append(bytes.Clone(good), 0)), "1 bytes too many"},

@@ -5,14 +5,24 @@ import (
 	"sync"
 	"time"
 
+	"rostra/engine/relay"
 	"rostra/engine/room"
+	"rostra/kit/fault"
 	"rostra/kit/httpd"
 	"rostra/kit/store"
 )
 
-// Read answers a Query. A default or consistent read waits until this server leads with its state whole; a stale one
-// only for the state. A sole voter needs no round to confirm that it leads (design rule 12).
+// Read answers a Query. For a default or consistent read the state must hold all that was acknowledged before it came; for
+// a stale one it must be whole.
 func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
+	if !s.own(o) {
+		return elsewhere(s, ctx, o, true, func(to *relay.Client, o room.Options) (room.Answer, room.Meta, error) {
+			return to.Read(ctx, q, o)
+		})
+	}
+	if o.Consistency == httpd.Stale && o.MaxStale > 0 && s.lastContact() > o.MaxStale {
+		o.Consistency = httpd.Default
+	}
 	if err := s.admit(ctx, q, o); err != nil {
 		return room.Answer{}, room.Meta{}, err
 	}
@@ -46,19 +56,14 @@ func ask(q room.Query, v *store.View) room.Answer {
 }
 
 func (s *Server) admit(ctx context.Context, q room.Query, o room.Options) error {
-	if err := s.here(o.Datacenter); err != nil {
-		return err
+	h := holder{limit: s.opts.Hold}
+	defer h.stop()
+	await := s.confirm
+	if o.Consistency == httpd.Stale {
+		await = s.awaitWhole
 	}
-	if s.ready.Load() == nil {
-		h := holder{limit: s.opts.Hold}
-		defer h.stop()
-		await := s.awaitReady
-		if o.Consistency == httpd.Stale {
-			await = s.awaitWhole
-		}
-		if err := await(ctx, &h); err != nil {
-			return err
-		}
+	if err := await(ctx, &h); err != nil {
+		return err
 	}
 	return q.Allowed(s.decider(o))
 }
@@ -77,6 +82,10 @@ func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, e
 	c.parked.Add(1)
 	defer c.parked.Add(-1)
 	floor := c.waiter.Touches()
+	var lost <-chan struct{}
+	if o.Consistency != httpd.Stale {
+		lost = s.signals.of(&s.signals.lost)
+	}
 	var first *answer
 	for {
 		next := c.changed()
@@ -97,6 +106,8 @@ func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, e
 		}
 		select {
 		case <-next:
+		case <-lost:
+			return s.confirmed(ctx, c, c.fresh(s), o)
 		case <-timer.C:
 			return s.confirmed(ctx, c, c.fresh(s), o)
 		case <-ctx.Done():
@@ -107,10 +118,10 @@ func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, e
 	}
 }
 
-// confirmed returns the answer of a read that may have been parked while this server stopped leading: unless it is stale,
+// confirmed returns the answer of a read that may have been parked while this server lost its leader: unless it is stale,
 // or the server is stopping, it is then an error or a new answer (design rule 14).
 func (s *Server) confirmed(ctx context.Context, c *cell, a *answer, o room.Options) (*answer, error) {
-	if s.ready.Load() != nil || o.Consistency == httpd.Stale {
+	if o.Consistency == httpd.Stale || s.inTouch() {
 		return a, nil
 	}
 	select {
@@ -118,12 +129,20 @@ func (s *Server) confirmed(ctx context.Context, c *cell, a *answer, o room.Optio
 		return a, nil
 	default:
 	}
-	h := holder{limit: s.opts.Hold}
+	h := holder{limit: min(s.opts.Hold, lostTime)}
 	defer h.stop()
-	if err := s.awaitReady(ctx, &h); err != nil {
+	if err := s.confirm(ctx, &h); err != nil {
 		return nil, err
 	}
 	return c.fresh(s), nil
+}
+
+// touchTime is how long ago a follower may have heard from its leader to be in touch with it: a lease's time and some.
+const touchTime = time.Second
+
+// inTouch reports whether this server leads, or hears from who does.
+func (s *Server) inTouch() bool {
+	return s.ready.Load() != nil || s.knowsLeader() && s.lastContact() < touchTime
 }
 
 // await lets a member of a crowd wait for the crowd's turn before it asks for an evaluation: those who come back at once
@@ -149,6 +168,9 @@ func (c *cell) await(ctx context.Context, floor uint64, ended <-chan struct{}) e
 
 // Watch returns a live answer.
 func (s *Server) Watch(ctx context.Context, q room.Query, o room.Options) (room.Watch, error) {
+	if !s.own(o) {
+		return nil, fault.New(fault.Refused, "cannot watch another datacenter or server")
+	}
 	if err := s.admit(ctx, q, o); err != nil {
 		return nil, err
 	}

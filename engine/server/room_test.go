@@ -133,7 +133,7 @@ func start(t testing.TB, o Options, loops ...room.Loop) *bench {
 func startNode(t testing.TB, o Options, bootstrap bool, loops ...room.Loop) *bench {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	o.Datacenter, o.Rooms, o.Log, o.Dir = "here", []room.Room{testRoom}, quiet, t.TempDir()
+	o.Datacenter, o.ID, o.Rooms, o.Log, o.Dir = "here", "s1", []room.Room{testRoom}, quiet, t.TempDir()
 	o.Lineage = func() string { return fmt.Sprint("lineage ", lineages.Add(1)) }
 	s, err := New(o)
 	if err != nil {
@@ -143,7 +143,7 @@ func startNode(t testing.TB, o Options, bootstrap bool, loops ...room.Loop) *ben
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Attach(n, &room.Host{Door: s})
+	s.Attach(n, &room.Host{Door: s}, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

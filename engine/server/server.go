@@ -1,6 +1,6 @@
 // Package server is the door of an agent that holds the replicated state: it turns log entries into Commands run in the
-// store, answers Queries from views, shares answers among all who ask the same, and runs the features' loops while it
-// leads. It is the consensus.Machine; it knows no feature.
+// store, answers Queries from views, shares answers among all who ask the same, sends on what only the leader or another
+// datacenter can do, and runs the features' loops while it leads. It is the consensus.Machine; it knows no feature.
 package server
 
 import (
@@ -10,22 +10,29 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rostra/engine/build"
 	"rostra/engine/consensus"
+	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/kit/authz"
 	"rostra/kit/fault"
+	"rostra/kit/httpd"
 	"rostra/kit/store"
 )
 
 // Options are what a server is made of.
 type Options struct {
 	Datacenter   string
+	ID           string // this server's ID in the log
+	Expect       int    // form a cluster with so many servers (bootstrap_expect) if there is no state; 0 waits to be added
+	Domain       string // DNS domain with its last dot: servers' certificates are named by it
 	Rooms        []room.Room
 	Hold         time.Duration // how long a request waits for a leader (rpc_hold_timeout); default 7 s
 	QueryTime    time.Duration // a blocking query's default wait; default 300 s
 	MaxQueryTime time.Duration // its longest; default 600 s
 	Log          *slog.Logger
 	History      store.Limits
+	Level        int           // the newest rules of Commands that this program knows; 0 is build.Level
 	Lineage      func() string // makes the identity of a new history; a random UUID
 	Dir          string        // where an archive is unpacked before it replaces the state; "" in memory
 }
@@ -33,23 +40,53 @@ type Options struct {
 // Server is the door and the state machine of one server. Create it with New, hand it to consensus.Open as the Machine,
 // Attach the node that gives and Run it.
 type Server struct {
-	opts     Options
-	store    *store.Store
-	commands map[string]room.CommandType
-	node     *consensus.Node
-	host     *room.Host
-	answers  answers
+	opts    Options
+	types   *relay.Types
+	store   *store.Store
+	node    *consensus.Node
+	host    *room.Host
+	clients *relay.Clients // of other servers; nil on a lone one
+	answers answers
+	rounds  rounds
+	views   views
+	marks   marks
 
-	ready    atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
-	whole    chan struct{}        // closed once everything committed before the start has been applied
-	once     sync.Once            // closes whole
-	ended    chan struct{}        // closed when Run returns
-	began    chan struct{}        // closed and replaced whenever ready changes
-	mu       sync.Mutex           // guards began and replaced
-	replaced chan struct{}        // closed and replaced whenever an archive replaces the state
-	stats    counters
+	ready   atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
+	whole   chan struct{}        // closed once everything committed before the start has been applied
+	once    sync.Once            // closes whole
+	ended   chan struct{}        // closed when Run returns
+	signals signals
+	formed  atomic.Pointer[[]string] // with whom this process has formed the cluster
+	stats   counters
 
 	restoring sync.RWMutex // held by a restore; writers share it
+}
+
+// signals are channels that close and are replaced when something has happened.
+type signals struct {
+	mu       sync.Mutex    // guards the others
+	began    chan struct{} // ready or the known leader has changed
+	lost     chan struct{} // there has been no contact with a leader for a while
+	replaced chan struct{} // an archive has replaced the state
+}
+
+func newSignals() signals {
+	return signals{began: make(chan struct{}), lost: make(chan struct{}), replaced: make(chan struct{})}
+}
+
+// of returns the channel that closes when it happens next.
+func (s *signals) of(which *chan struct{}) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *which
+}
+
+// give wakes who waits for it.
+func (s *signals) give(which *chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(*which)
+	*which = make(chan struct{})
 }
 
 // term is one period of leadership.
@@ -71,57 +108,77 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Server{opts: o, whole: make(chan struct{}), began: make(chan struct{}), replaced: make(chan struct{}),
-		ended: make(chan struct{}), commands: map[string]room.CommandType{}}
-	var tables []store.AnyTable
+	if o.Level == 0 {
+		o.Level = build.Level
+	}
+	types, err := NewTypes(o.Rooms)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, types: types, whole: make(chan struct{}), signals: newSignals(),
+		ended: make(chan struct{})}
+	tables := []store.AnyTable{levels}
 	var triggers []store.Trigger
-	types := []room.CommandType{{New: func() room.Command { return new(Begin) }, Rules: 1}}
 	for _, r := range o.Rooms {
 		tables = append(tables, r.Tables...)
 		triggers = append(triggers, r.Triggers...)
-		types = append(types, r.Commands...)
-	}
-	for _, t := range types {
-		name := t.New().Name()
-		if _, twice := s.commands[name]; twice {
-			return nil, fault.New(fault.Internal, "the command %q is declared twice", name)
-		}
-		s.commands[name] = t
 	}
 	s.store = store.New(tables, triggers, o.History)
 	s.answers.init(s)
+	s.rounds.run = s.round
 	return s, nil
+}
+
+// NewTypes returns what travels between agents with the given rooms.
+func NewTypes(rooms []room.Room) (*relay.Types, error) {
+	return relay.NewTypes(rooms, room.CommandType{New: func() room.Command { return new(Begin) }, Rules: 1},
+		room.CommandType{New: func() room.Command { return new(SetLevel) }, Rules: 1},
+		room.CommandType{New: func() room.Command { return new(Compare) }, Rules: 1})
 }
 
 // Apply carries a Command through the log and returns what its Run returned.
 func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
-	var meta room.Meta
-	if err := s.here(o.Datacenter); err != nil {
-		return nil, meta, err
-	}
 	entry, err := s.encode(c)
 	if err != nil {
-		return nil, meta, err
+		return nil, room.Meta{}, err
+	}
+	if !s.own(o) {
+		return elsewhere(s, ctx, o, false, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+			return to.Apply(ctx, c.Name(), entry, false, o)
+		})
 	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()
 	for {
-		if err := s.awaitReady(ctx, &hold); err != nil {
-			return nil, meta, err
+		leader, err := s.awaitLeader(ctx, &hold)
+		if err != nil {
+			return nil, room.Meta{}, err
 		}
-		if err := s.allowed(c, o); err != nil {
-			return nil, meta, err
+		var result room.Result
+		var meta room.Meta
+		if leader == nil {
+			result, err = s.propose(ctx, c, entry, o)
+			meta = s.meta(s.store.Index(), o)
+		} else {
+			result, meta, err = leader.Apply(ctx, c.Name(), entry, true, o)
 		}
-		s.restoring.RLock()
-		result, err := s.node.Propose(ctx, entry)
-		s.restoring.RUnlock()
 		if err == nil || !retryable(err) || ctx.Err() != nil {
-			return result, s.meta(s.store.Index(), o), err
+			return result, meta, err
 		}
 		if !hold.pause(ctx) {
 			return nil, meta, fault.ErrNoLeader
 		}
 	}
+}
+
+// propose carries a Command through this leader's log.
+func (s *Server) propose(ctx context.Context, c room.Command, entry []byte, o room.Options) (room.Result, error) {
+	if err := s.allowed(c, o); err != nil {
+		return nil, err
+	}
+	s.restoring.RLock()
+	defer s.restoring.RUnlock()
+	return s.node.Propose(ctx, entry)
 }
 
 // retryable: the write certainly did not happen (design rule 1).
@@ -139,22 +196,23 @@ func (s *Server) allowed(c room.Command, o room.Options) error {
 // decider resolves the caller's rights. Access rules come with the acl feature; until then everything is allowed.
 func (s *Server) decider(room.Options) authz.Decider { return authz.AllowAll{} }
 
-func (s *Server) here(datacenter string) error {
-	if datacenter != "" && datacenter != s.opts.Datacenter {
-		return fault.ErrNoPath
-	}
-	return nil
-}
-
-// Call runs a procedure here.
+// Call runs a procedure: on the leader, with Stale here, with o.Server on that server.
 func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
-	if err := s.here(o.Datacenter); err != nil {
-		return nil, room.Meta{}, err
+	if !s.own(o) {
+		return elsewhere(s, ctx, o, true, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+			return to.Call(ctx, p, o)
+		})
 	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()
-	if err := s.awaitReady(ctx, &hold); err != nil {
-		return nil, room.Meta{}, err
+	if o.Server == "" && o.Consistency != httpd.Stale {
+		leader, err := s.awaitLeader(ctx, &hold)
+		if err != nil {
+			return nil, room.Meta{}, err
+		}
+		if leader != nil {
+			return leader.Call(ctx, p, o)
+		}
 	}
 	if err := p.Allowed(s.decider(o)); err != nil {
 		return nil, room.Meta{}, err
@@ -178,7 +236,7 @@ func (h *holder) expired() <-chan time.Time {
 
 // pause waits a moment before another try and reports whether one is still allowed.
 func (h *holder) pause(ctx context.Context) bool {
-	t := time.NewTimer(h.limit / 64)
+	t := time.NewTimer(min(h.limit/64, maxPause))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -195,24 +253,27 @@ func (h *holder) stop() {
 	}
 }
 
-// awaitReady waits until this server leads and its state is whole.
-func (s *Server) awaitReady(ctx context.Context, h *holder) error {
-	for s.ready.Load() == nil {
-		s.mu.Lock()
-		began := s.began
-		s.mu.Unlock()
+// maxPause is the longest rest between two tries: a new leader should be found soon after it is there.
+const maxPause = 25 * time.Millisecond
+
+// awaitLeader waits until there is a leader whose state is whole: this server, then it returns nil, or another.
+func (s *Server) awaitLeader(ctx context.Context, h *holder) (*relay.Client, error) {
+	for {
+		began := s.signals.of(&s.signals.began)
 		if s.ready.Load() != nil {
-			return nil
+			return nil, nil
+		}
+		if to, ok := s.leader(); ok {
+			return s.clients.To(to), nil
 		}
 		select {
 		case <-began:
 		case <-h.expired():
-			return fault.ErrNoLeader
+			return nil, fault.ErrNoLeader
 		case <-ctx.Done():
-			return fault.ErrNoLeader
+			return nil, fault.ErrNoLeader
 		}
 	}
-	return nil
 }
 
 // awaitWhole waits until the state holds everything committed before this process started.
@@ -232,5 +293,8 @@ func (s *Server) awaitWhole(ctx context.Context, h *holder) error {
 }
 
 func (s *Server) meta(index uint64, o room.Options) room.Meta {
-	return room.Meta{Index: index, KnownLeader: s.ready.Load() != nil, LastContact: s.lastContact(), Consistency: o.Consistency}
+	return room.Meta{Index: index, KnownLeader: s.knowsLeader(), LastContact: s.lastContact(), Consistency: o.Consistency}
 }
+
+// Types returns what travels between this server and others.
+func (s *Server) Types() *relay.Types { return s.types }

@@ -15,12 +15,13 @@ type counters struct {
 	entries     atomic.Uint64 // log entries they came in
 	evaluations atomic.Uint64 // of shared Queries
 	blocking    atomic.Int64  // requests parked now
+	compared    atomic.Uint64 // times this state was found to be the leader's
 }
 
 // Peers returns the stored configuration, and the leader's ID: "" while there is none or the state is not whole.
 func (s *Server) Peers() (leader string, all []consensus.Peer) {
-	if s.ready.Load() != nil {
-		leader, _ = s.node.Leader()
+	if leader, _ = s.node.Leader(); leader == s.opts.ID && s.ready.Load() == nil {
+		leader = ""
 	}
 	return leader, s.node.Peers()
 }
@@ -47,9 +48,13 @@ func (s *Server) Counters() map[string]uint64 {
 func (s *Server) Stats() map[string]map[string]string {
 	raft := s.node.Stats()
 	_, leader := s.node.Leader()
+	datacenters := 1
+	if s.host != nil && s.host.Roster != nil {
+		datacenters = len(s.host.Roster.Datacenters())
+	}
 	return map[string]map[string]string{
 		"raft": raft,
-		"consul": {"acl": "disabled", "bootstrap": strconv.FormatBool(len(s.node.Peers()) <= 1), "known_datacenters": "1",
+		"consul": {"acl": "disabled", "bootstrap": strconv.FormatBool(len(s.node.Peers()) <= 1), "known_datacenters": strconv.Itoa(datacenters),
 			"leader": strconv.FormatBool(s.ready.Load() != nil), "leader_addr": leader, "server": "true"},
 	}
 }

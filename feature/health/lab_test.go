@@ -119,7 +119,7 @@ func newAgent(t testing.TB) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Attach(node, nil)
+	srv.Attach(node, nil, nil)
 	var routes []httpd.Route
 	for _, r := range rooms {
 		part, err := r.Open(&room.Host{Door: srv, Self: room.Identity{Datacenter: "dc", Node: "s1"}, Log: quiet}, nil)

@@ -82,7 +82,7 @@ func newLab(t testing.TB) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Attach(node, nil)
+	srv.Attach(node, nil, nil)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- srv.Run(ctx, nil) }()

@@ -49,6 +49,10 @@ func (b *Batch) Run(command func(*Tx) error) (err error) {
 	return nil
 }
 
+// Digest is a fingerprint of what the batch has changed so far: of the index of each Command that changed something, and of
+// the subjects it touched. Replicas that ran the same Commands in the same state have the same.
+func (b *Batch) Digest() uint64 { return b.tx.digest }
+
 // Index returns the index of the newest Command of the batch (or before it) that changed something.
 func (b *Batch) Index() uint64 { return b.tx.store.index }
 
@@ -77,6 +81,7 @@ type Tx struct {
 	touches []Subject
 	forgets []Subject
 	lineage *string
+	digest  uint64    // over the whole batch
 	woken   []Subject // over the whole batch
 	wokenAt int       // how many of them are of earlier Commands
 	oldAt   int
@@ -187,6 +192,25 @@ func (tx *Tx) finish() {
 		tx.store.lineage = *tx.lineage
 	}
 	tx.store.index = tx.index
+	tx.digest = fold(tx.digest, tx.index, tx.woken[tx.wokenAt:])
+}
+
+// fold adds a Command to a digest: FNV-1a over its index and its subjects, in their order.
+func fold(digest, index uint64, list []Subject) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := digest ^ offset
+	for i := range 8 {
+		h = (h ^ index>>(8*i)&0xff) * prime
+	}
+	for i := range list {
+		for _, text := range [2]string{list[i].Kind, list[i].Name} {
+			for k := range len(text) {
+				h = (h ^ uint64(text[k])) * prime
+			}
+			h = (h ^ 0xff) * prime
+		}
+	}
+	return h
 }
 
 // String names the transaction in panics and logs.

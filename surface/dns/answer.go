@@ -110,6 +110,13 @@ func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) 
 		}
 		return w.compose(p, tcp), nil
 	}
+	if a.dc != "" {
+		p, err := w.srv.abroad(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		return w.compose(p, tcp), nil
+	}
 	p, err := w.srv.lookup(ctx, w.key, a)
 	if errors.Is(err, errClosed) { // by a reload, just now
 		p, err = w.srv.lookup(ctx, w.key, a)

@@ -38,6 +38,7 @@ type Server struct {
 	log   *slog.Logger
 	conf  atomic.Pointer[conf]
 	cache cache
+	far   far
 	jobs  chan job     // questions that may have to wait, from the UDP loops to the pool
 	clock atomic.Int64 // Unix seconds, about
 	quiet atomic.Int64 // no complaint before that second
@@ -54,6 +55,7 @@ func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Ser
 	srv := &Server{door: door, self: self, log: log, jobs: make(chan job, queued)}
 	srv.clock.Store(time.Now().Unix())
 	srv.cache.init(srv)
+	srv.far.kept = map[foreign]*kept{}
 	srv.conf.Store(newConf(s, self))
 	return srv
 }

@@ -26,9 +26,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeDoor struct {
 	room.Door
 	store *store.Store
-	lost  atomic.Bool  // no leader
-	hold  atomic.Bool  // not whole: Watch waits
-	open  atomic.Int64 // watches
+	far   map[string]*store.Store // other datacenters
+	cut   atomic.Bool             // they cannot be reached
+	asked atomic.Int64            // how often they were asked
+	lost  atomic.Bool             // no leader
+	hold  atomic.Bool             // not whole: Watch waits
+	open  atomic.Int64            // watches
+}
+
+// Read asks another datacenter.
+func (d *fakeDoor) Read(_ context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
+	d.asked.Add(1)
+	there := d.far[o.Datacenter]
+	switch {
+	case there == nil:
+		return room.Answer{}, room.Meta{}, fault.ErrNoPath
+	case d.cut.Load():
+		return room.Answer{}, room.Meta{}, fault.New(fault.Internal, "Remote DC has no server currently reachable")
+	}
+	v := there.View()
+	defer v.Release()
+	return q.Run(v), room.Meta{}, nil
 }
 
 func (d *fakeDoor) Watch(ctx context.Context, q room.Query, _ room.Options) (room.Watch, error) {

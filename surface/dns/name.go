@@ -27,6 +27,7 @@ const (
 type ask struct {
 	subject subject
 	kind    uint16 // the type asked for; 0 for one that no service or node has
+	dc      string // the datacenter asked about; "" is our own
 	name    string // of the service or node, lower-case
 	tag     string // lower-case; "": any
 	full    string // the question's name, lower-case, without the last dot
@@ -101,24 +102,25 @@ func (c *conf) keyword(word string, parts, place []string, kind uint16) ask {
 	return ask{} // query, connect, ingress: no such thing is there
 }
 
-// here reports whether the labels after a keyword name the agent's own datacenter.
-func (c *conf) here(place []string) bool {
-	switch len(place) {
-	case 0:
-		return true
-	case 1:
-		return place[0] == c.dc
-	case 2:
-		return place[0] == c.dc && place[1] == "dc"
+// place reads the labels after a keyword: they name a datacenter, "" for the agent's own, or are wrong.
+func (c *conf) place(labels []string) (dc string, ok bool) {
+	switch {
+	case len(labels) == 0:
+		return "", true
+	case len(labels) == 2 && labels[1] != "dc", len(labels) > 2:
+		return "", false
+	case labels[0] == c.dc:
+		return "", true
 	}
-	return false
+	return labels[0], true
 }
 
 func (c *conf) service(parts, place []string, kind uint16) ask {
-	if !c.here(place) {
+	dc, ok := c.place(place)
+	if !ok {
 		return ask{}
 	}
-	a := ask{subject: aboutService, kind: kind}
+	a := ask{subject: aboutService, kind: kind, dc: dc}
 	last := len(parts) - 1
 	if len(parts) == 2 && parts[0][0] == '_' && parts[1][0] == '_' {
 		if a.name, a.tag = parts[0][1:], parts[1][1:]; a.tag == "tcp" {
@@ -136,12 +138,13 @@ func (c *conf) service(parts, place []string, kind uint16) ask {
 }
 
 func (c *conf) node(parts, place []string, kind uint16) ask {
-	if !c.here(place) {
+	dc, ok := c.place(place)
+	if !ok {
 		return ask{}
 	}
 	switch kind {
 	case typeA, typeAAAA, typeANY, typeTXT:
-		return ask{subject: aboutNode, kind: kind, name: strings.Join(parts, ".")}
+		return ask{subject: aboutNode, kind: kind, dc: dc, name: strings.Join(parts, ".")}
 	}
 	return ask{subject: aboutSilence}
 }

@@ -30,7 +30,7 @@ type Agent struct {
 func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	door, err := server.New(server.Options{Datacenter: "dc1", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }})
+	door, err := server.New(server.Options{Datacenter: "dc1", ID: "s1", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 		t.Fatal(err)
 	}
 	host := &room.Host{Door: door, Cluster: door, Raft: door, Self: room.Identity{Node: "n1", Datacenter: "dc1"}, Log: quiet}
-	door.Attach(node, host)
+	door.Attach(node, host, nil)
 	routes, loops := open(t, host, rooms, settings)
 	web, err := httpd.New(httpd.Options{}, routes)
 	if err != nil {

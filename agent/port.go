@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+
+	"rostra/engine/rpc"
+)
+
+// serverPort is the port between agents with its goroutine. It outlives the run group: the log needs it until it is closed.
+type serverPort struct {
+	*rpc.Port
+	run   context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+	ended chan struct{} // closed when what start started has ended
+	err   error         // valid then
+}
+
+// openPort opens the port; on agents that are not servers it only reaches others.
+func (a *Agent) openPort(s *Settings) error {
+	name := rpc.ServerName(a.host.Self.Datacenter, a.host.Self.Domain)
+	o := rpc.Options{MaxConnsPerClient: s.MaxRPCConns, HandshakeTimeout: s.HandshakeTimeout, Log: a.log.WithGroup("rpc"),
+		Security: rpc.Certified(a.host.Certs, name), LogServer: name}
+	if s.Server {
+		l, err := net.Listen("tcp", net.JoinHostPort(s.BindAddr, strconv.Itoa(s.ServerPort)))
+		if err != nil {
+			return fmt.Errorf("cannot open the server port: %w; free the address, or set ports.server or bind_addr", err)
+		}
+		o.Listener = l
+		a.closes = append(a.closes, func() error { _ = l.Close(); return nil }) // the port closes it too, once it runs
+	}
+	port, err := rpc.New(o)
+	if err != nil {
+		return err
+	}
+	a.port = &serverPort{Port: port, ended: make(chan struct{})}
+	a.port.run, a.port.stop = context.WithCancel(context.Background())
+	a.closes = append(a.closes, a.port.close)
+	return nil
+}
+
+// start lets the port serve.
+func (p *serverPort) start() {
+	p.work.Go(func() {
+		defer close(p.ended)
+		p.err = p.Port.Run(p.run)
+	})
+}
+
+// wait returns when the port has failed or ctx ends.
+func (p *serverPort) wait(ctx context.Context) error {
+	select {
+	case <-p.ended:
+		return p.err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// close stops the port.
+func (p *serverPort) close() error {
+	p.stop()
+	p.work.Wait()
+	return p.err
+}

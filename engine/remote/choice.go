@@ -1,0 +1,102 @@
+package remote
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"rostra/engine/gossip"
+	"rostra/engine/roster"
+)
+
+// Rebalancing: an agent moves to a random server now and then, so that servers that were away get their share again. The
+// more agents there are for a server, the less often each moves.
+const (
+	rebalanceMin     = 2 * time.Minute
+	movesPerSecond   = 64 // of all agents, for one server
+	failureMemory    = 30 * time.Second
+	shortestBalanced = 1 * time.Second
+)
+
+// choice is the server an agent talks to. It stays with one for as long as that answers.
+type choice struct {
+	roster *roster.Roster
+
+	mu      sync.Mutex // guards the rest
+	current string     // ID
+	trouble map[string]time.Time
+}
+
+// alive returns the servers that gossip knows to be alive; if there are none, all that it knows: it may be wrong.
+func (c *choice) alive() []roster.Server {
+	all := c.roster.Servers("")
+	var list []roster.Server
+	for _, s := range all {
+		if s.Status == gossip.StatusAlive {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		for _, s := range all {
+			if s.Status != gossip.StatusLeft {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+// pick returns the server to ask; false if none is known.
+func (c *choice) pick() (roster.Server, bool) {
+	list := c.alive()
+	if len(list) == 0 {
+		return roster.Server{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.IndexFunc(list, func(s roster.Server) bool { return s.ID == c.current }); i >= 0 {
+		return list[i], true
+	}
+	s := c.best(list)
+	c.current = s.ID
+	return s, true
+}
+
+// best returns a random one of those that made the least trouble lately. mu is held.
+func (c *choice) best(list []roster.Server) roster.Server {
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	now := time.Now()
+	for id, at := range c.trouble {
+		if now.Sub(at) > failureMemory {
+			delete(c.trouble, id)
+		}
+	}
+	return slices.MinFunc(list, func(a, b roster.Server) int { return c.trouble[a.ID].Compare(c.trouble[b.ID]) })
+}
+
+// failed leaves a server that did not answer.
+func (c *choice) failed(s roster.Server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.trouble == nil {
+		c.trouble = map[string]time.Time{}
+	}
+	c.trouble[s.ID] = time.Now()
+	if c.current == s.ID {
+		c.current = ""
+	}
+}
+
+// move leaves the current server for a random one, perhaps the same.
+func (c *choice) move() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = ""
+}
+
+// restless returns how long to stay with a server.
+func (c *choice) restless() time.Duration {
+	least := max(rebalanceMin, time.Duration(c.roster.Members())*time.Second/movesPerSecond)
+	return least + rand.N(least/2+shortestBalanced)
+}

@@ -1,0 +1,99 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"rostra/engine/roster"
+	"rostra/kit/fault"
+)
+
+// quietTime is how long a stream may be silent: servers tell every second how fresh they are.
+const quietTime = 3500 * time.Millisecond
+
+// follow keeps a stream to one server after the other until ctx ends.
+func (r *Remote) follow(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		server, known := r.choice.pick()
+		if known {
+			began := time.Now()
+			err := r.stream(ctx, server)
+			r.cells.disconnected()
+			if err == nil {
+				r.choice.move()
+				continue
+			}
+			r.choice.failed(server)
+			if time.Since(began) > lastPause {
+				pause = firstPause
+			}
+			if ctx.Err() == nil {
+				r.opts.Log.Debug("the stream from a server ended", "server", server.Node, "address", server.Address, "error", err)
+			}
+		}
+		// Agents that lost the same server must not all come back in step.
+		rest := time.NewTimer(pause/2 + rand.N(pause))
+		changed := r.choice.roster.Changed()
+		select {
+		case <-rest.C:
+			pause = min(2*pause, lastPause)
+		case <-changed:
+			if known {
+				<-rest.C
+			}
+		case <-ctx.Done():
+		}
+		rest.Stop()
+	}
+}
+
+// stream follows one server: until it fails, or, then without an error, until it is time for another.
+func (r *Remote) stream(ctx context.Context, server roster.Server) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	subs, err := r.client(server).Watch(ctx)
+	if err != nil {
+		return err
+	}
+	r.stats.streams.Add(1)
+	defer subs.Close()
+	silence := time.AfterFunc(quietTime, end)
+	defer silence.Stop()
+	var moved error
+	var once sync.Once
+	balance := time.AfterFunc(r.choice.restless(), func() { once.Do(func() { moved = errMoved }); end() })
+	defer balance.Stop()
+	if err := r.cells.connect(subs); err != nil {
+		return err
+	}
+	for {
+		n, err := subs.Next()
+		if err != nil {
+			once.Do(func() {})
+			if errors.Is(moved, errMoved) {
+				return nil
+			}
+			return err
+		}
+		silence.Reset(quietTime)
+		if n.Err != nil && !lasting(n.Err) {
+			return n.Err // this server cannot tell; another may
+		}
+		r.cells.take(n)
+	}
+}
+
+var errMoved = errors.New("time for another server")
+
+// lasting reports whether every server would say the same.
+func lasting(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.NoLeader, fault.NotApplied, fault.Unknown, fault.Unavailable, fault.Internal:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,217 @@
+// Package remote is the door of an agent without state of its own: it asks servers. Reads that need not be newer than what
+// the agent knows, and repeated blocking ones, are answered from live answers that all come over one stream from one
+// server, so that a thousand waiters cost it one subscription; while no server can be reached those answers stay, with
+// their age. It knows no feature.
+package remote
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"rostra/engine/relay"
+	"rostra/engine/room"
+	"rostra/engine/roster"
+	"rostra/engine/rpc"
+	"rostra/kit/fault"
+	"rostra/kit/httpd"
+)
+
+// ErrNoServers is the answer while the agent knows no server.
+var ErrNoServers = fault.New(fault.NoLeader, "No known Consul servers")
+
+// Options are what a remote door is made of.
+type Options struct {
+	Datacenter   string
+	Domain       string        // DNS domain with its last dot: servers' certificates are named by it
+	Hold         time.Duration // how long a request is tried with other servers (rpc_hold_timeout); default 7 s
+	QueryTime    time.Duration // a blocking query's default wait; default 300 s
+	MaxQueryTime time.Duration // its longest; default 600 s
+	Log          *slog.Logger
+}
+
+// Remote is the door of a client agent. Create it with New and Run it.
+type Remote struct {
+	opts    Options
+	clients *relay.Clients
+	types   *relay.Types
+	choice  choice
+	cells   cells
+	stats   counters
+}
+
+// counters count since the start.
+type counters struct {
+	calls, failed, streams atomic.Uint64
+}
+
+var (
+	_ room.Door    = (*Remote)(nil)
+	_ room.Cluster = (*Remote)(nil)
+)
+
+// New returns a door that asks the servers in the roster over the port.
+func New(o Options, types *relay.Types, port relay.Caller, servers *roster.Roster) *Remote {
+	if o.Hold == 0 {
+		o.Hold = 7 * time.Second
+	}
+	if o.QueryTime == 0 {
+		o.QueryTime = 300 * time.Second
+	}
+	if o.MaxQueryTime == 0 {
+		o.MaxQueryTime = 600 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Remote{opts: o, types: types, clients: relay.NewClients(types, port, o.Hold)}
+	r.choice.roster = servers
+	r.cells.init()
+	return r
+}
+
+// Run keeps the live answers current until ctx ends.
+func (r *Remote) Run(ctx context.Context) error {
+	r.follow(ctx)
+	r.cells.end()
+	r.clients.Close()
+	return nil
+}
+
+// client returns the Client of a server.
+func (r *Remote) client(s roster.Server) *relay.Client {
+	return r.clients.To(rpc.Target{Address: s.Address, Server: rpc.ServerName(s.Datacenter, r.opts.Domain)})
+}
+
+// firstPause and lastPause bound the rest between two tries.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+// ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
+// if that can do no harm, when it may have.
+func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
+	var v T
+	var meta room.Meta
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := time.NewTimer(r.opts.Hold)
+	defer end.Stop()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		server, known := r.choice.pick()
+		if !known {
+			return v, meta, ErrNoServers
+		}
+		r.stats.calls.Add(1)
+		var err error
+		v, meta, err = one(r.client(server))
+		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)) {
+			return v, meta, err
+		}
+		r.stats.failed.Add(1)
+		r.choice.failed(server)
+		rest := time.NewTimer(pause)
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			rest.Stop()
+			return v, meta, err
+		case <-end.C:
+			rest.Stop()
+			return v, meta, fault.ErrNoLeader
+		}
+	}
+}
+
+// Apply sends a Command to a server. One of unknown outcome is never sent again.
+func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
+	raw, err := r.types.Command(c, maxLevel)
+	if err != nil {
+		return nil, room.Meta{}, err
+	}
+	return ask(ctx, r, false, func(to *relay.Client) (room.Result, room.Meta, error) {
+		return to.Apply(ctx, c.Name(), raw, false, o)
+	})
+}
+
+// maxLevel: servers encode Commands anew with the rules that all of them know.
+const maxLevel = 1 << 30
+
+// Call runs a procedure on a server.
+func (r *Remote) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
+	return ask(ctx, r, true, func(to *relay.Client) (room.Result, room.Meta, error) { return to.Call(ctx, p, o) })
+}
+
+// Read answers a Query: from a live answer if that is new enough for what is asked, else by a server.
+func (r *Remote) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
+	if r.local(q, o) {
+		return r.cells.read(ctx, r, q, o)
+	}
+	return ask(ctx, r, true, func(to *relay.Client) (room.Answer, room.Meta, error) { return to.Read(ctx, q, o) })
+}
+
+// local reports whether the agent may answer by itself (design rule 15).
+func (r *Remote) local(q room.Query, o room.Options) bool {
+	if o.Datacenter != "" && o.Datacenter != r.opts.Datacenter || o.Server != "" {
+		return false
+	}
+	if _, travels := r.types.Answers(q); !travels {
+		return false
+	}
+	switch o.Consistency {
+	case httpd.Stale:
+		return o.MaxStale == 0 || r.cells.age() <= o.MaxStale
+	case httpd.Consistent:
+		return false
+	}
+	return o.Index > 0 || o.Cached
+}
+
+// Watch returns a live answer.
+func (r *Remote) Watch(ctx context.Context, q room.Query, o room.Options) (room.Watch, error) {
+	if !r.local(q, room.Options{Consistency: httpd.Stale, Datacenter: o.Datacenter, Server: o.Server}) {
+		return nil, fault.New(fault.Refused, "cannot watch another datacenter or server")
+	}
+	return r.cells.watch(ctx, r, q, o)
+}
+
+// Archive asks a server for an archive.
+func (r *Remote) Archive(ctx context.Context, o room.Options) (func(io.Writer) error, uint64, error) {
+	type archive struct {
+		write func(io.Writer) error
+		index uint64
+	}
+	a, _, err := ask(ctx, r, true, func(to *relay.Client) (a archive, m room.Meta, err error) {
+		a.write, a.index, err = to.Archive(ctx, o)
+		return a, m, err
+	})
+	return a.write, a.index, err
+}
+
+// Unarchive sends a server an archive. It can be read once, so one server is tried.
+func (r *Remote) Unarchive(ctx context.Context, body io.Reader, o room.Options) error {
+	server, known := r.choice.pick()
+	if !known {
+		return ErrNoServers
+	}
+	return r.client(server).Unarchive(ctx, body, o)
+}
+
+// Counters returns what this door counted since its start.
+func (r *Remote) Counters() map[string]uint64 {
+	return map[string]uint64{"remote.calls": r.stats.calls.Load(), "remote.calls.failed": r.stats.failed.Load(),
+		"remote.streams": r.stats.streams.Load(), "remote.subscriptions": uint64(r.cells.count())}
+}
+
+// Restored closes when an archive next replaces the state.
+func (r *Remote) Restored() <-chan struct{} { return r.cells.restored() }
+
+// Stats returns the section "consul" of info.
+func (r *Remote) Stats() map[string]map[string]string {
+	return map[string]map[string]string{"consul": {"acl": "disabled", "server": "false",
+		"known_servers": strconv.Itoa(len(r.choice.alive()))}}
+}

@@ -1,0 +1,237 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"rostra/engine/room"
+	"rostra/engine/roster"
+	"rostra/kit/fault"
+	"rostra/kit/httpd"
+)
+
+var (
+	byDefault  = room.Options{}
+	consistent = room.Options{Consistency: httpd.Consistent}
+	stale      = room.Options{Consistency: httpd.Stale}
+)
+
+// TestEveryDoorLeadsIn: what is written through one agent or server is read through any other at once.
+func TestEveryDoorLeadsIn(t *testing.T) {
+	l := newLab(t, 3)
+	l.leader()
+	doors := []room.Door{l.agent(), l.agent()}
+	for _, s := range l.servers {
+		doors = append(doors, s)
+	}
+	for round := range 5 {
+		for i, writer := range doors {
+			name, what := fmt.Sprint("n", i), fmt.Sprint(i, "/", round)
+			l.put(writer, name, what)
+			for k, reader := range doors {
+				for _, o := range []room.Options{byDefault, consistent} {
+					a, meta, err := reader.Read(context.Background(), get{name}, o)
+					if err != nil || a.Value != (text{what}) || !meta.KnownLeader {
+						t.Errorf("written by %d, read by %d: %v, %+v, %v", i, k, a.Value, meta, err)
+					}
+				}
+			}
+		}
+	}
+	_, _, err := doors[0].Apply(context.Background(), &put{note{"x", "refuse"}}, room.Options{})
+	if !fault.Is(err, fault.Refused) || err.Error() != "refused by rule" {
+		t.Errorf("a refusal arrives as %v", err)
+	}
+}
+
+// TestCalls: procedures run on the leader, on any server, or on the one that is named.
+func TestCalls(t *testing.T) {
+	l := newLab(t, 3)
+	leader := l.leader()
+	agent := l.agent()
+	for _, d := range []room.Door{agent, l.servers[0], l.servers[1], l.servers[2]} {
+		if got, _, err := d.Call(context.Background(), &whoami{}, room.Options{}); got != leader.id || err != nil {
+			t.Errorf("by default it runs on %v (%v), the leader is %s", got, err, leader.id)
+		}
+		for _, s := range l.servers {
+			if got, _, err := d.Call(context.Background(), &whoami{}, room.Options{Server: s.id}); got != s.id || err != nil {
+				t.Errorf("asked of %s it runs on %v: %v", s.id, got, err)
+			}
+		}
+		if _, _, err := d.Call(context.Background(), &whoami{}, room.Options{Server: "s9"}); !fault.Is(err, fault.Refused) {
+			t.Errorf("asked of nobody: %v", err)
+		}
+		if _, _, err := d.Call(context.Background(), &whoami{}, room.Options{Datacenter: "dc9"}); !errors.Is(err, fault.ErrNoPath) && err.Error() != fault.ErrNoPath.Error() {
+			t.Errorf("another datacenter: %v", err)
+		}
+	}
+}
+
+// TestOneSubscription: a thousand waiters on one agent cost the servers one subscription and one evaluation a change.
+func TestOneSubscription(t *testing.T) {
+	l := newLab(t, 1)
+	l.leader()
+	agent := l.agent()
+	l.put(agent, "a", "1")
+	first, _, err := agent.Read(context.Background(), get{"a"}, stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	answers := make(chan room.Answer, 1000)
+	for range cap(answers) {
+		all.Go(func() {
+			a, _, err := agent.Read(context.Background(), get{"a"}, room.Options{Index: first.Index, Wait: time.Minute})
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		})
+	}
+	before := l.servers[0].Counters()["evaluations"]
+	l.put(agent, "a", "2")
+	all.Wait()
+	close(answers)
+	var shared *room.Shared
+	for a := range answers {
+		if a.Value != (text{"2"}) || a.Index <= first.Index || shared != nil && a.Shared != shared {
+			t.Fatalf("%v at %d; all share one encoding: %v", a.Value, a.Index, a.Shared == shared)
+		}
+		shared = a.Shared
+	}
+	if n := l.servers[0].Counters()["evaluations"] - before; n > 2 {
+		t.Errorf("%d evaluations", n)
+	}
+	if n := agent.Counters()["remote.subscriptions"]; n != 1 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// TestWatchesSurviveServers: a live answer goes on through the death of the server that gave it, never backwards, and is the
+// same one while nothing has changed.
+func TestWatchesSurviveServers(t *testing.T) {
+	l := newLab(t, 3)
+	l.leader()
+	agent := l.agent()
+	l.put(agent, "a", "1")
+	w, err := agent.Watch(context.Background(), get{"a"}, stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	next := func() room.Answer {
+		t.Helper()
+		ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
+		defer end()
+		a, err := w.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	l.until("the first text", func() bool { a, _ := w.Latest(); return a.Value == (text{"1"}) })
+	first := next()
+	server, _ := agent.choice.pick()
+	streams := agent.Counters()["remote.streams"]
+	for i, s := range l.servers {
+		if s.id == server.ID {
+			s.stop()
+			l.servers = append(l.servers[:i:i], l.servers[i+1:]...)
+			break
+		}
+	}
+	l.until("a new stream", func() bool { return agent.Counters()["remote.streams"] > streams })
+	l.leader()
+	if a, err := w.Latest(); err != nil || a.Shared != first.Shared {
+		t.Errorf("unchanged it is another answer: %v, %v", a.Value, err)
+	}
+	l.until("a write", func() bool {
+		_, _, err := agent.Apply(context.Background(), &put{note{"a", "2"}}, room.Options{})
+		return err == nil
+	})
+	if a := next(); a.Value != (text{"2"}) || a.Index <= first.Index {
+		t.Errorf("after the change: %v at %d", a.Value, a.Index)
+	}
+}
+
+// TestWithoutServers: what is known stays, with its age; a default read is an error, parked or not.
+func TestWithoutServers(t *testing.T) {
+	l := newLab(t, 1)
+	l.leader()
+	agent := l.agent()
+	l.put(agent, "a", "1")
+	a, meta, err := agent.Read(context.Background(), get{"a"}, stale)
+	if err != nil || !meta.KnownLeader {
+		t.Fatal(a, meta, err)
+	}
+	parked := make(chan error, 1)
+	go func() {
+		_, _, err := agent.Read(context.Background(), get{"a"}, room.Options{Index: a.Index, Wait: time.Minute})
+		parked <- err
+	}()
+	l.servers[0].stop()
+	if err := <-parked; !fault.Is(err, fault.NoLeader) {
+		t.Errorf("the parked default read: %v", err)
+	}
+	b, meta, err := agent.Read(context.Background(), get{"a"}, stale)
+	if err != nil || b.Shared != a.Shared || meta.KnownLeader || meta.LastContact == 0 || meta.Age == 0 {
+		t.Errorf("stale: %v, %+v, %v", b.Value, meta, err)
+	}
+	for what, err := range map[string]error{
+		"a default read":                      second(agent.Read(context.Background(), get{"a"}, byDefault)),
+		"a write":                             second(agent.Apply(context.Background(), &put{note{"a", "2"}}, byDefault)),
+		"a stale read of what was never seen": second(agent.Read(context.Background(), get{"b"}, stale)),
+	} {
+		if !fault.Is(err, fault.NoLeader) && !fault.Is(err, fault.Unknown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	l.roster.Set()
+	for _, o := range []room.Options{byDefault, stale, {Index: 7}} {
+		if _, _, err := agent.Read(context.Background(), get{"c"}, o); !errors.Is(err, ErrNoServers) {
+			t.Errorf("without a known server: %v", err)
+		}
+	}
+}
+
+func second[A, B any](_ A, _ B, err error) error { return err }
+
+// TestChoice: an agent stays with a server that answers, leaves one that does not, and prefers those without trouble.
+func TestChoice(t *testing.T) {
+	l := &lab{t: t, roster: roster.Of("dc1")}
+	var list []roster.Server
+	for i := range 5 {
+		list = append(list, roster.Server{ID: fmt.Sprint("s", i), Datacenter: "dc1", Status: 1})
+	}
+	l.roster.Set(list...)
+	c := choice{roster: l.roster}
+	first, _ := c.pick()
+	for range 10 {
+		if s, _ := c.pick(); s.ID != first.ID {
+			t.Fatal("it changes without need")
+		}
+	}
+	seen := map[string]bool{}
+	for range 5 {
+		s, _ := c.pick()
+		if seen[s.ID] {
+			t.Errorf("%s again, though others were not tried", s.ID)
+		}
+		seen[s.ID] = true
+		c.failed(s)
+	}
+	list[0].Status, list[1].Status, list[2].Status, list[3].Status = 4, 4, 4, 3
+	l.roster.Set(list...)
+	if s, _ := c.pick(); s.ID != "s4" {
+		t.Errorf("it asks %s, which is not alive", s.ID)
+	}
+	list[4].Status = 4
+	l.roster.Set(list...)
+	if s, is := c.pick(); !is || s.ID == "s3" {
+		t.Errorf("with all failed it asks %v %v: one that left cannot answer, the others may", s.ID, is)
+	}
+}

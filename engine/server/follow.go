@@ -1,0 +1,85 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"rostra/engine/relay"
+	"rostra/engine/room"
+	"rostra/kit/fault"
+)
+
+// follower is an agent's hold on a cell: it is called when the answer may have changed, and takes it when it has time.
+// Unlike a parked reader it needs no goroutine.
+type follower struct {
+	server *Server
+	cell   *cell
+	wake   func() // must not wait
+	closed sync.Once
+
+	last    *answer     // used by Take alone
+	waiting atomic.Bool // for the state to become new enough
+}
+
+// Follow implements relay.Door. Whatever mode was asked for, answers are those of this server's state: who follows is told
+// how fresh that is. Before the state is whole nobody can follow it.
+func (s *Server) Follow(q room.Query, o room.Options, wake func()) (relay.Follower, error) {
+	select {
+	case <-s.whole:
+	default:
+		return nil, fault.ErrNoLeader
+	}
+	if err := q.Allowed(s.decider(o)); err != nil {
+		return nil, err
+	}
+	f := &follower{server: s, cell: s.answers.join(q), wake: wake}
+	f.cell.parked.Add(1)
+	f.cell.mu.Lock()
+	if f.cell.wake == nil {
+		f.cell.wake = map[*follower]struct{}{}
+	}
+	f.cell.wake[f] = struct{}{}
+	f.cell.mu.Unlock()
+	return f, nil
+}
+
+// Take returns the newest answer if it tells something new. While the state is older than at there is none; wake is called
+// when it is no longer. It is used by one goroutine.
+func (f *follower) Take(at uint64, lineage string) (relay.Taken, bool) {
+	s := f.server
+	if at > s.store.Index() && lineage == s.store.Lineage() {
+		if f.waiting.CompareAndSwap(false, true) {
+			s.views.when(s.store, at, func() {
+				f.waiting.Store(false)
+				f.wake()
+			})
+		}
+		return relay.Taken{}, false
+	}
+	a := f.cell.now.Load()
+	if a == nil || !f.cell.crowded() { // a crowd's answer was evaluated just before it was called
+		a = f.cell.fresh(s)
+	}
+	if f.last != nil && !a.different(f.last) {
+		return relay.Taken{}, false
+	}
+	f.last = a
+	return relay.Taken{Answer: a.Answer, At: a.at, Lineage: a.lineage, Packed: a.packed}, true
+}
+
+// packed returns the value in its wire form.
+func (a *answer) packed(c room.Codec) ([]byte, error) {
+	a.wire.once.Do(func() { a.wire.bytes, a.wire.err = c.Append(nil, a.Value) })
+	return a.wire.bytes, a.wire.err
+}
+
+// Close gives the cell back.
+func (f *follower) Close() {
+	f.closed.Do(func() {
+		f.cell.mu.Lock()
+		delete(f.cell.wake, f)
+		f.cell.mu.Unlock()
+		f.cell.parked.Add(-1)
+		f.server.answers.leave(f.cell)
+	})
+}

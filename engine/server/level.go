@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"rostra/engine/room"
+	"rostra/kit/authz"
+	"rostra/kit/store"
+)
+
+// The level of a cluster says by which versions of their rules Commands are proposed (build.Level). It is a part of the
+// state, and rises once every server of the log says, by gossip, that it knows more.
+
+// level is the one row of levels. Without it the level is 1.
+type level struct{ Level int }
+
+var levels = store.NewTable[level]("rostra.level", store.Schema[level]{Key: func(*level) string { return "" }})
+
+// MarshalMsg appends the row.
+func (l *level) MarshalMsg(b []byte) ([]byte, error) { return msgp.AppendInt(b, l.Level), nil }
+
+// UnmarshalMsg reads the row.
+func (l *level) UnmarshalMsg(b []byte) (rest []byte, err error) {
+	l.Level, rest, err = msgp.ReadIntBytes(b)
+	return rest, err
+}
+
+// Msgsize bounds the encoded size, in bytes.
+func (l *level) Msgsize() int { return msgp.IntSize }
+
+func levelOf(r store.Reader) int {
+	if row := levels.Get(r, ""); row != nil {
+		return row.Level
+	}
+	return 1
+}
+
+// level returns by which rules this server may propose now.
+func (s *Server) level() int {
+	v := s.store.View()
+	defer v.Release()
+	return min(levelOf(v), s.opts.Level)
+}
+
+// errLevel is why a server stops that is too old for its cluster.
+func errLevel(level, known int) error {
+	return fmt.Errorf("the cluster uses rules of level %d, this program knows those up to %d; upgrade this server", level, known)
+}
+
+// knows refuses a restored state whose rules this program does not know.
+func (s *Server) knows(st *store.Store) error {
+	v := st.View()
+	defer v.Release()
+	if l := levelOf(v); l > s.opts.Level {
+		return errLevel(l, s.opts.Level)
+	}
+	return nil
+}
+
+// SetLevel is the Command that raises the level.
+type SetLevel struct{ Level int }
+
+// Name is the Command's name in the log.
+func (c *SetLevel) Name() string { return "rostra.level" }
+
+// Allowed is always nil: only a leader proposes it.
+func (c *SetLevel) Allowed(store.Reader, authz.Decider) error { return nil }
+
+// Run raises the level; it never falls.
+func (c *SetLevel) Run(tx *store.Tx) (room.Result, error) {
+	if levelOf(tx) < c.Level {
+		levels.Put(tx, &level{c.Level})
+	}
+	return nil, nil
+}
+
+// MarshalMsg appends the level.
+func (c *SetLevel) MarshalMsg(b []byte) ([]byte, error) { return msgp.AppendInt(b, c.Level), nil }
+
+// UnmarshalMsg reads the level.
+func (c *SetLevel) UnmarshalMsg(b []byte) (rest []byte, err error) {
+	c.Level, rest, err = msgp.ReadIntBytes(b)
+	return rest, err
+}
+
+// levelPeriod is how often the leader looks whether all servers know more.
+const levelPeriod = 2 * time.Second
+
+// raiseLevel is a duty of the leader.
+func (s *Server) raiseLevel(ctx context.Context) error {
+	tick := time.NewTicker(levelPeriod)
+	defer tick.Stop()
+	for {
+		if all := s.commonLevel(); all > s.level() {
+			if _, _, err := s.Apply(ctx, &SetLevel{Level: all}, room.Options{}); err != nil {
+				return err
+			}
+			s.opts.Log.Info("all servers know newer rules of commands", "level", all)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// commonLevel is the highest level that all servers of the log know, 0 while some of them is not seen in gossip.
+func (s *Server) commonLevel() int {
+	least := s.opts.Level
+	for _, p := range s.node.Peers() {
+		if p.ID == s.opts.ID {
+			continue
+		}
+		if s.host == nil || s.host.Roster == nil {
+			return 0
+		}
+		one, known := s.host.Roster.Find(p.ID)
+		if !known {
+			return 0
+		}
+		least = min(least, one.Level)
+	}
+	return least
+}

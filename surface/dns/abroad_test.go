@@ -1,0 +1,87 @@
+package dns
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	mdns "github.com/miekg/dns"
+
+	"rostra/feature/catalog"
+	"rostra/feature/health"
+	"rostra/kit/store"
+)
+
+// newPair returns a server whose door knows a second datacenter.
+func newPair(t *testing.T) (*Server, *fakeDoor) {
+	t.Helper()
+	there := &fakeDoor{store: store.New(catalog.Room.Tables, nil, store.Limits{})}
+	n := node("far1", "10.7.0.1")
+	n.Datacenter = "dc2"
+	there.do(t, instance(n, "web", "web", "", 80, "v1"), instance(n, "api", "api", "10.7.0.9", 81))
+	s, d := newServer(t, settings(), example()...)
+	d.far = map[string]*store.Store{"dc2": there.store}
+	return s, d
+}
+
+// TestOtherDatacenters: names of another datacenter are answered from there, with names that lead there (spec dns.md §3).
+func TestOtherDatacenters(t *testing.T) {
+	s, d := newPair(t)
+	addr := serve(t, s, "127.0.0.1:0")
+	const nothing = "NXDOMAIN aa\n" + soa
+	for _, c := range []struct {
+		name string
+		kind uint16
+		want string
+	}{
+		{"web.service.dc2.consul.", mdns.TypeA, "NOERROR aa\nweb.service.dc2.consul. 10 IN A 10.7.0.1"},
+		{"v1.web.service.dc2.dc.consul.", mdns.TypeA, "NOERROR aa\nv1.web.service.dc2.dc.consul. 10 IN A 10.7.0.1"},
+		{"_web._tcp.service.dc2.consul.", mdns.TypeSRV, "NOERROR aa\n_web._tcp.service.dc2.consul. 10 IN SRV 1 1 80 far1.node.dc2.consul.\n+ far1.node.dc2.consul. 10 IN A 10.7.0.1"},
+		{"api.service.dc2.consul.", mdns.TypeSRV, "NOERROR aa\napi.service.dc2.consul. 5 IN SRV 1 1 81 0a070009.addr.dc2.consul.\n+ 0a070009.addr.dc2.consul. 5 IN A 10.7.0.9"},
+		{"far1.node.dc2.consul.", mdns.TypeA, "NOERROR aa\nfar1.node.dc2.consul. 3 IN A 10.7.0.1"},
+		{"v9.web.service.dc2.consul.", mdns.TypeA, nothing},
+		{"none.service.dc2.consul.", mdns.TypeA, nothing},
+		{"srv1.node.dc2.consul.", mdns.TypeA, nothing},
+		{"web.service.dc3.consul.", mdns.TypeA, nothing},
+		{"web.service.dc2.cd.consul.", mdns.TypeA, nothing},
+	} {
+		if got := lines(asks(t, "udp", addr, c.name, c.kind, 0)); got != c.want {
+			t.Errorf("%s %s:\n%s\nwant\n%s", c.name, mdns.TypeToString[c.kind], got, c.want)
+		}
+	}
+	d.cut.Store(true)
+	if got := lines(asks(t, "udp", addr, "unseen.service.dc2.consul.", mdns.TypeA, 0)); got != "SERVFAIL" && got != "SERVFAIL aa" {
+		t.Errorf("a datacenter that cannot be reached: %s", got)
+	}
+}
+
+// TestFarAnswersAreKept: one question a second for a name in demand, and the last answer for as long as nobody answers.
+func TestFarAnswersAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newPair(t)
+		ask := func() (int, error) {
+			a, err := s.askFar(t.Context(), "dc2", health.ServiceQuery{Service: "web"})
+			if err != nil {
+				return 0, err
+			}
+			return len(a.Value.(health.EntryList)), nil
+		}
+		for range 100 {
+			if n, err := ask(); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if n := d.asked.Load(); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		d.cut.Store(true)
+		time.Sleep(farFresh)
+		if n, err := ask(); n != 1 || err != nil {
+			t.Error("while it cannot be reached:", n, err)
+		}
+		time.Sleep(farKept)
+		if _, err := ask(); err == nil {
+			t.Error("an old answer is given for ever")
+		}
+	})
+}
