@@ -2,38 +2,58 @@ package member
 
 import (
 	"context"
-	"strconv"
+	"maps"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/feature/catalog"
-	"rostra/kit/wire"
+	"rostra/kit/fault"
 )
 
-// reconcilePeriod is how often the leader compares all members with the catalog, whatever events told it.
-const reconcilePeriod = 60 * time.Second
-
-// The texts of the check that gossip keeps on every agent's node.
 const (
-	serfHealthName = "Serf Health Status"
-	aliveOutput    = "Agent alive and reachable"
-	failedOutput   = "Agent not live or unreachable"
+	// reconcilePeriod is how often the leader compares all members with the catalog, whatever events told it.
+	reconcilePeriod = 60 * time.Second
+	// reconcileWidth is how many nodes are changed at the same time: the log packs them into few entries.
+	reconcileWidth = 64
+	// strangerShare of all nodes that gossip spoke of, at least one, are taken out in one period because it no longer knows
+	// them: a leader that is mistaken must not empty the catalog.
+	strangerShare = 3
 )
 
-// reconciler keeps the catalog's nodes in step with the members: a duty of the leader.
-type reconciler struct{ host *room.Host }
+// reconciler keeps the catalog's nodes in step with the members: a duty of the leader, one for each term.
+type reconciler struct {
+	host    *room.Host
+	refused map[string]string // node → why the catalog refused its last change; told once
 
-func (c reconciler) run(ctx context.Context) error {
+	mu     sync.Mutex
+	reaped map[string]bool // lower-case names of members that gossip forgot in this term
+
+	settled time.Time // from when on a node that gossip does not know is known to be none of it
+	swept   time.Time // when strangers were taken out last
+}
+
+func newReconciler(h *room.Host) *reconciler {
+	return &reconciler{host: h, refused: map[string]string{}, reaped: map[string]bool{}}
+}
+
+func (c *reconciler) run(ctx context.Context) error {
+	c.settled = time.Now().Add(2 * c.host.LAN.Sync())
 	tick := time.NewTicker(reconcilePeriod)
 	defer tick.Stop()
 	ctx, stop := context.WithCancel(ctx)
 	changed := make(chan struct{}, 1)
 	var events sync.WaitGroup
 	events.Go(func() {
-		_ = c.host.LAN.Run(ctx, func(gossip.Event) { // ends with ctx; the tick catches what it may have missed
+		_ = c.host.LAN.Run(ctx, func(e gossip.Event) { // ends with ctx; the tick catches what it may have missed
+			if e.Kind == gossip.User {
+				return
+			}
+			c.hear(e)
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -43,92 +63,122 @@ func (c reconciler) run(ctx context.Context) error {
 	defer events.Wait()
 	defer stop()
 	for {
-		for _, m := range c.host.LAN.Members() {
-			if err := c.reconcile(ctx, m); err != nil {
-				return err
-			}
+		restored := c.host.Cluster.Restored()
+		if err := c.pass(ctx, c.host.LAN.Members(), time.Now()); err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-changed:
+		case <-restored:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// reconcile writes what one member's status means for the catalog. The Commands move nothing that is so already.
-func (c reconciler) reconcile(ctx context.Context, m gossip.Member) error {
-	switch m.Status {
-	case gossip.StatusAlive:
-		return c.alive(ctx, m)
-	case gossip.StatusFailed:
-		return c.failed(ctx, m)
-	case gossip.StatusLeft:
-		if m.Name == c.host.Self.Node {
-			return nil
+// hear notes who was forgotten: that is said of a member that has failed or left long ago, or because somebody asked for it.
+func (c *reconciler) hear(e gossip.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range e.Members {
+		if e.Kind == gossip.Reaped {
+			c.reaped[strings.ToLower(m.Name)] = true
+		} else {
+			delete(c.reaped, strings.ToLower(m.Name))
 		}
-		return c.apply(ctx, &catalog.Deregister{Node: m.Name})
+	}
+}
+
+// pass compares all members with the catalog, which it reads once, and writes what differs.
+func (c *reconciler) pass(ctx context.Context, members []gossip.Member, now time.Time) error {
+	c.mu.Lock()
+	reaped := maps.Clone(c.reaped)
+	c.mu.Unlock()
+	answer, _, err := c.host.Door.Read(ctx, nodesQuery{}, room.Options{})
+	if err != nil {
+		return err
+	}
+	rows := answer.Value.(map[string]nodeRow)
+	changes, strangers := plan(&c.host.Self, members, rows)
+	changes = append(changes, c.farewells(strangers, reaped, rows, now)...)
+	if err := c.write(ctx, changes); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range reaped {
+		delete(c.reaped, name)
 	}
 	return nil
 }
 
-func (c reconciler) apply(ctx context.Context, command room.Command) error {
-	_, _, err := c.host.Door.Apply(ctx, command, room.Options{})
+// farewells are the changes that take out strangers: those that gossip is known to have forgotten at once, others with caution.
+func (c *reconciler) farewells(strangers []string, reaped map[string]bool, rows map[string]nodeRow, now time.Time) (changes []change) {
+	var doubtful []string
+	for _, name := range strangers {
+		if reaped[strings.ToLower(name)] {
+			changes = append(changes, change{node: name, commands: []room.Command{&catalog.Deregister{Node: name}}})
+		} else {
+			doubtful = append(doubtful, name)
+		}
+	}
+	if len(doubtful) == 0 || now.Before(c.settled) || now.Before(c.swept.Add(reconcilePeriod)) {
+		return changes
+	}
+	c.swept = now
+	all := 0
+	for _, row := range rows {
+		if row.health != nil {
+			all++
+		}
+	}
+	limit := max(1, all/strangerShare)
+	if held := len(doubtful) - limit; held > 0 {
+		c.host.Log.Warn("many nodes of the catalog are unknown to gossip: some are kept until the next round", "unknown", len(doubtful),
+			"taken out now", limit, "kept", held)
+		doubtful = doubtful[:limit]
+	}
+	for _, name := range doubtful {
+		c.host.Log.Info("a node that gossip does not know is taken out of the catalog", "node", name)
+		changes = append(changes, change{node: name, commands: []room.Command{&catalog.Deregister{Node: name}}})
+	}
+	return changes
+}
+
+// write makes the changes. One that the state refuses is told once and tried again at the next pass; what fails for another
+// reason ends the pass.
+func (c *reconciler) write(ctx context.Context, changes []change) error {
+	var group errgroup.Group
+	group.SetLimit(reconcileWidth)
+	refusals := make([]error, len(changes))
+	for i, ch := range changes {
+		refusals[i] = ch.refused
+		group.Go(func() error {
+			for _, command := range ch.commands {
+				_, _, err := c.host.Door.Apply(ctx, command, room.Options{})
+				if fault.Is(err, fault.Refused) || fault.Is(err, fault.Invalid) {
+					refusals[i] = err
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	still := map[string]string{}
+	for i, ch := range changes {
+		if refusals[i] == nil {
+			continue
+		}
+		still[ch.node] = refusals[i].Error()
+		if c.refused[ch.node] != still[ch.node] {
+			c.host.Log.Warn("the catalog refuses a member; it is tried again with every round", "node", ch.node, "error", refusals[i])
+		}
+	}
+	c.refused = still
 	return err
-}
-
-// alive registers the node, its health and, for a server, the service of that name. The rest of the node's row is the
-// agent's own to write.
-func (c reconciler) alive(ctx context.Context, m gossip.Member) error {
-	row := &catalog.Node{ID: m.Tags["id"], Node: m.Name, Address: m.Addr, Datacenter: c.host.Self.Datacenter,
-		Meta: wire.PairsOf(map[string]string{"consul-version": version(m)})}
-	known, err := c.node(ctx, m.Name)
-	if err != nil {
-		return err
-	}
-	moved := known != nil && (known.ID != row.ID || known.Address != row.Address)
-	if moved {
-		row.TaggedAddresses, row.Meta = known.TaggedAddresses, known.Meta
-	}
-	r := &catalog.Register{Row: row, SkipNode: !moved, Checks: []*catalog.Check{
-		{Node: m.Name, CheckID: catalog.SerfHealth, Name: serfHealthName, Status: catalog.Passing, Output: aliveOutput}}}
-	if m.Tags["role"] == "consul" {
-		r.Service = consulService(m)
-	}
-	return c.apply(ctx, r)
-}
-
-func (c reconciler) node(ctx context.Context, name string) (*catalog.Node, error) {
-	a, _, err := c.host.Door.Read(ctx, catalog.FindQuery{NameOrID: strings.ToLower(name)}, room.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return a.Value.(*catalog.Node), nil
-}
-
-// failed marks the node's health critical, if the catalog knows the node.
-func (c reconciler) failed(ctx context.Context, m gossip.Member) error {
-	known, err := c.node(ctx, m.Name)
-	if err != nil || known == nil {
-		return err
-	}
-	return c.apply(ctx, &catalog.Register{Row: &catalog.Node{ID: known.ID, Node: known.Node}, SkipNode: true,
-		Checks: []*catalog.Check{{Node: known.Node, CheckID: catalog.SerfHealth, Name: serfHealthName,
-			Status: catalog.Critical, Output: failedOutput}}})
-}
-
-func version(m gossip.Member) string {
-	v, _, _ := strings.Cut(m.Tags["build"], ":")
-	return v
-}
-
-// consulService is the instance of the service "consul" that every server is.
-func consulService(m gossip.Member) *catalog.Service {
-	port, _ := strconv.Atoi(m.Tags["port"])
-	return &catalog.Service{Node: m.Name, ID: "consul", Service: "consul", Tags: []string{}, Port: port,
-		Weights: catalog.Weights{Passing: 1, Warning: 1}, Meta: wire.PairsOf(map[string]string{
-			"version": version(m), "raft_version": m.Tags["raft_vsn"], "serf_protocol_current": strconv.Itoa(int(m.ProtocolCur)),
-			"serf_protocol_min": strconv.Itoa(int(m.ProtocolMin)), "serf_protocol_max": strconv.Itoa(int(m.ProtocolMax)),
-			"non_voter": "false", "read_replica": "false"})}
 }

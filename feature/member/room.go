@@ -30,7 +30,7 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 			{Method: "PUT", Path: "/v1/agent/join/", Serve: a.join},
 			{Method: "PUT", Path: "/v1/agent/force-leave/", Serve: a.forceLeave},
 		},
-		Loops: []room.Loop{{Name: "members to catalog", Run: reconciler{h}.run}},
+		Loops: []room.Loop{{Name: "members to catalog", Run: func(ctx context.Context) error { return newReconciler(h).run(ctx) }}},
 		Run:   join.run,
 		Stats: a.stats,
 	}, nil
