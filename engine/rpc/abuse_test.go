@@ -238,3 +238,19 @@ func rawCall(path string, n uint32) []byte {
 	return hello(rawFrame(frameHeaders, endHeaders, 1, fields),
 		rawFrame(frameData, 0, 1, binary.BigEndian.AppendUint32([]byte{0}, n)))
 }
+
+// TestBubbleNotTaken: a log stream that nobody accepts gives its place back.
+func TestBubbleNotTaken(t *testing.T) {
+	bubble(t, handler{}, func(t *testing.T, _ *memory, server, client *Port, _ func()) {
+		conn, err := client.Streams().Dial("s", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("it is answered")
+		}
+		if n := server.Counters(); n["rpc.refused.limit"] != 1 || n["rpc.open"] != 0 {
+			t.Errorf("%d refused, %d open", n["rpc.refused.limit"], n["rpc.open"])
+		}
+	})
+}

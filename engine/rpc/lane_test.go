@@ -256,3 +256,28 @@ func FuzzLane(f *testing.F) {
 		}
 	})
 }
+
+// TestLaneFails: of the calls that wait when a lane breaks, those that gRPC took over may have happened, the others not.
+func TestLaneFails(t *testing.T) {
+	l := &lane{waiting: map[uint64]*pending{}}
+	l.batch, l.sent = 2, 1
+	left, stayed := &pending{done: make(chan struct{}, 1)}, &pending{done: make(chan struct{}, 1), batch: 1}
+	l.waiting[1], l.waiting[2] = left, stayed
+	l.fail(errPlain)
+	<-left.done
+	<-stayed.done
+	if !left.sent || stayed.sent || left.lost != errPlain || stayed.lost != errPlain || len(l.waiting) != 0 {
+		t.Errorf("%+v and %+v", left, stayed)
+	}
+}
+
+// TestLaneReplyTooLarge: a server that sends parts without end costs a message's size and the lane.
+func TestLaneReplyTooLarge(t *testing.T) {
+	l := &lane{waiting: map[uint64]*pending{1: {body: make([]byte, MaxMessage)}}}
+	if err := l.deliver(appendResponse(nil, framePart, 1, nil)); err != nil {
+		t.Error(err)
+	}
+	if err := l.deliver(appendResponse(nil, framePart, 1, []byte{1})); err == nil {
+		t.Error("it is taken")
+	}
+}

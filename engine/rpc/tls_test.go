@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -268,4 +269,27 @@ func TestTLSProtocol(t *testing.T) {
 		eventually(t, "it is counted", func() bool { return server.Counters()[c.counter] == before+1 })
 		_ = conn.Close()
 	}
+}
+
+// TestTLSElsewhere: a server that speaks TLS but knows none of our protocols is told apart.
+func TestTLSElsewhere(t *testing.T) {
+	ca := newAuthority(t)
+	l := tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{ca.leaf(t, "server.dc1.consul")}})
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, conn)
+			_ = conn.Close()
+		}
+	})
+	defer serving.Wait()
+	defer func() { _ = l.Close() }()
+	client, stop := begin(t, Options{Security: ca.security(ca.leaf(t, "client.dc1.consul"))})
+	defer stop()
+	_, err := client.Call(within5(t), Target{Address: l.Addr().String(), Server: "server.dc1.consul"}, "m", nil)
+	wantFault(t, err, fault.NotApplied, "it is no server port of Rostra")
 }
