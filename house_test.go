@@ -69,7 +69,7 @@ type law struct {
 
 // laws are all of them but those that need the running program.
 func laws() []law {
-	return slices.Concat(sizeLaws, floorLaws, wordLaws, pureLaws)
+	return slices.Concat(sizeLaws, floorLaws, wordLaws, pureLaws, travelLaws)
 }
 
 func TestHouse(t *testing.T) {

@@ -113,6 +113,18 @@ var String = Codec{
 	Read: func(b []byte) (any, []byte, error) { return msgpValue(msgp.ReadStringBytes(b)) },
 }
 
+// Int carries an int.
+var Int = Codec{
+	Append: func(b []byte, v any) ([]byte, error) {
+		t, ok := v.(int)
+		if !ok {
+			return b, mismatch[int](v)
+		}
+		return msgp.AppendInt(b, t), nil
+	},
+	Read: func(b []byte) (any, []byte, error) { return msgpValue(msgp.ReadIntBytes(b)) },
+}
+
 func msgpValue[T any](v T, rest []byte, err error) (any, []byte, error) { return v, rest, err }
 
 // QueryType lets a Query and its answer travel. A Query without one can be asked only where the state is: on servers, by
@@ -124,9 +136,88 @@ type QueryType struct {
 	Answer Codec // of Answer.Value
 }
 
-// QueryOf describes the Query type Q.
+// QueryOf describes the Query type Q. A Query with a field that this program does not know is refused: it is narrower
+// than the answer would be.
 func QueryOf[Q Query, P packed[Q]](name string, answer Codec) QueryType {
-	return QueryType{Name: name, Type: reflect.TypeFor[Q](), Query: Packed[Q, P](), Answer: answer}
+	codec := Packed[Q, P]()
+	codec.Read = func(b []byte) (any, []byte, error) {
+		q := new(Q)
+		rest, err := ReadKnown(b, P(q))
+		return *q, rest, err
+	}
+	return QueryType{Name: name, Type: reflect.TypeFor[Q](), Query: codec, Answer: answer}
+}
+
+// ReadKnown reads a question from the front of b and returns what follows. A field that t does not know is an error, for
+// whoever skips one answers another question; one that is not there, because the asker is older, stays as it is in t.
+func ReadKnown(b []byte, t interface {
+	msgp.Marshaler
+	msgp.Unmarshaler
+}) (rest []byte, err error) {
+	if rest, err = readInto(b, t); err != nil {
+		return b, err
+	}
+	again, err := t.MarshalMsg(nil)
+	if err != nil {
+		return b, fmt.Errorf("cannot decode %T: %w", t, err)
+	}
+	if !within(b, again) {
+		return b, fmt.Errorf("cannot decode %T: it holds a field that this version does not know; upgrade this server", t)
+	}
+	return rest, nil
+}
+
+// within reports whether b, which is well-formed, has each field of a, at any depth.
+func within(a, b []byte) bool {
+	kind := msgp.NextType(a)
+	if kind != msgp.NextType(b) {
+		return kind != msgp.MapType && kind != msgp.ArrayType // numbers and texts have several forms
+	}
+	switch kind {
+	case msgp.ArrayType:
+		n, a, errA := msgp.ReadArrayHeaderBytes(a)
+		m, b, errB := msgp.ReadArrayHeaderBytes(b)
+		if errA != nil || errB != nil || n != m {
+			return false
+		}
+		for range n {
+			if !within(a, b) {
+				return false
+			}
+			a, b = skip(a), skip(b)
+		}
+	case msgp.MapType:
+		n, a, errA := msgp.ReadMapHeaderBytes(a)
+		m, b, errB := msgp.ReadMapHeaderBytes(b)
+		if errA != nil || errB != nil {
+			return false
+		}
+		known := make(map[string][]byte, m)
+		for range m {
+			known[key(b)] = skip(b)
+			b = skip(skip(b))
+		}
+		for range n {
+			value, is := known[key(a)]
+			if a = skip(a); !is || !within(a, value) {
+				return false
+			}
+			a = skip(a)
+		}
+	}
+	return true
+}
+
+// key returns the text of the map key at the front of b.
+func key(b []byte) string {
+	k, _, _ := msgp.ReadMapKeyZC(b)
+	return string(k)
+}
+
+// skip returns what follows the value at the front of b; b was skipped as a whole before, so that there is no error.
+func skip(b []byte) []byte {
+	rest, _ := msgp.Skip(b)
+	return rest
 }
 
 // ProcedureType lets a Procedure and its result travel.

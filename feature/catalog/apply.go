@@ -29,6 +29,9 @@ func (c *Register) Allowed(r store.Reader, d authz.Decider) error {
 		}
 	}
 	for _, k := range c.Checks {
+		if k == nil { // no handler sends one, but others may
+			return fault.New(fault.Refused, "Must provide check")
+		}
 		if err := allowedCheck(r, d, c, k); err != nil {
 			return err
 		}

@@ -12,8 +12,16 @@ var Room = room.Room{
 	Name:   "catalog",
 	Tables: []store.AnyTable{Nodes, Services, Checks},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Register) }, Rules: 1},
-		{New: func() room.Command { return new(Deregister) }, Rules: 1},
+		{New: func() room.Command { return new(Register) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Deregister) }, Rules: 1, Result: room.Bool},
+	},
+	Queries: []room.QueryType{
+		room.QueryOf[NodesQuery]("catalog.nodes", room.Packed[NodeList]()),
+		room.QueryOf[ServicesQuery]("catalog.services", room.Packed[ServiceTags]()),
+		room.QueryOf[EveryInstanceQuery]("catalog.instances", room.Packed[InstanceList]()),
+		room.QueryOf[InstancesQuery]("catalog.service", room.Packed[InstanceList]()),
+		room.QueryOf[NodeQuery]("catalog.node", room.Pointer[NodeServices]()),
+		room.QueryOf[FindQuery]("catalog.find", room.Pointer[Node]()),
 	},
 	Verbs: verbs(),
 	Open: func(h *room.Host, _ any) (*room.Part, error) {

@@ -11,6 +11,8 @@ import (
 	"rostra/kit/wire"
 )
 
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false
+
 // The subjects of the catalog. A service's is touched by any change to an instance of that name, to its checks, to the
 // node's own checks and to the node's row (spec http/conventions.md §8).
 var (
@@ -91,8 +93,8 @@ func (open) Allowed(authz.Decider) error { return nil }
 
 // NodesQuery asks for all nodes with the given meta. Its Value is a NodeList.
 type NodesQuery struct {
-	open
-	Meta Words
+	open `msg:"-"`
+	Meta Words `msg:"Meta"`
 }
 
 // Subjects is the table of nodes.
@@ -111,8 +113,8 @@ func (q NodesQuery) Run(r store.Reader) room.Answer {
 
 // ServicesQuery asks for the names of all services with the union of their tags. Its Value is a ServiceTags.
 type ServicesQuery struct {
-	open
-	Meta Words
+	open `msg:"-"`
+	Meta Words `msg:"Meta"`
 }
 
 // Subjects is the table of services, and that of nodes if their meta matters.
@@ -130,8 +132,8 @@ func (q ServicesQuery) Run(r store.Reader) room.Answer {
 
 // EveryInstanceQuery asks for all instances of all services, for lists that a filter thins. Its Value is an InstanceList.
 type EveryInstanceQuery struct {
-	open
-	Meta Words
+	open `msg:"-"`
+	Meta Words `msg:"Meta"`
 }
 
 // Subjects are the tables of services and of nodes, whose rows are a part of the answer.
@@ -169,10 +171,10 @@ func allInstances(r store.Reader, meta wire.Pairs) InstanceList {
 
 // InstancesQuery asks for the instances of a service that have all the tags. Its Value is an InstanceList.
 type InstancesQuery struct {
-	open
-	Service string // lower-case
-	Tags    Words
-	Meta    Words
+	open    `msg:"-"`
+	Service string `msg:"Service"` // lower-case
+	Tags    Words  `msg:"Tags"`
+	Meta    Words  `msg:"Meta"`
 }
 
 // Subjects is the service's.
@@ -198,8 +200,8 @@ func InstancesOf(r store.Reader, service string, tags, meta Words) InstanceList 
 
 // NodeQuery asks for one node by name, with its services. Its Value is a *NodeServices, nil if there is none.
 type NodeQuery struct {
-	open
-	Node string // lower-case
+	open `msg:"-"`
+	Node string `msg:"Node"` // lower-case
 }
 
 // Subjects is the node's.
@@ -220,8 +222,8 @@ func (q NodeQuery) Run(r store.Reader) room.Answer {
 
 // FindQuery asks which node is meant by a name or (a unique prefix of) an ID. Its Value is a *Node, nil if none is.
 type FindQuery struct {
-	open
-	NameOrID string
+	open     `msg:"-"`
+	NameOrID string `msg:"NameOrID"`
 }
 
 // Subjects is the table of nodes.

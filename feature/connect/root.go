@@ -3,6 +3,8 @@ package connect
 import (
 	"time"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"rostra/kit/httpd"
 	"rostra/kit/store"
 )
@@ -53,6 +55,29 @@ func (a answer) AppendJSON(b []byte) []byte {
 	b = httpd.AppendUint(append(b, `,"CreateIndex":`...), r.CreateIndex)
 	b = httpd.AppendUint(append(b, `,"ModifyIndex":`...), r.ModifyIndex)
 	return append(b, '}', ']', '}')
+}
+
+// MarshalMsg appends the root without its key, or nil.
+func (a answer) MarshalMsg(b []byte) ([]byte, error) {
+	if a.root == nil {
+		return msgp.AppendNil(b), nil
+	}
+	public := *a.root
+	public.Key = nil
+	return public.MarshalMsg(b)
+}
+
+// UnmarshalMsg reads a root, or nil.
+func (a *answer) UnmarshalMsg(b []byte) ([]byte, error) {
+	if a.root = nil; msgp.IsNil(b) {
+		return msgp.ReadNilBytes(b)
+	}
+	root := new(Root)
+	rest, err := root.UnmarshalMsg(b)
+	if err == nil {
+		a.root = root
+	}
+	return rest, err
 }
 
 func appendTime(b []byte, seconds int64) []byte {

@@ -6,6 +6,8 @@ import (
 	"rostra/kit/store"
 )
 
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false -unexported
+
 // changed is the subject of the table of roots.
 var changed = store.Subject{Kind: "connect.roots"}
 

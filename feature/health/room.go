@@ -7,6 +7,12 @@ import "rostra/engine/room"
 // Room is the health feature. It keeps nothing of its own.
 var Room = room.Room{
 	Name: "health",
+	Queries: []room.QueryType{
+		room.QueryOf[ServiceQuery]("health.service", room.Packed[EntryList]()),
+		room.QueryOf[NodeChecksQuery]("health.node", room.Packed[CheckList]()),
+		room.QueryOf[ServiceChecksQuery]("health.checks", room.Packed[CheckList]()),
+		room.QueryOf[StateQuery]("health.state", room.Packed[CheckList]()),
+	},
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
 		return &room.Part{Routes: handlers{h}.routes()}, nil
 	},

@@ -10,6 +10,9 @@ import (
 	"rostra/kit/store"
 )
 
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false
+//msgp:ignore Entry
+
 var (
 	checksChanged = store.Subject{Kind: "checks"}
 	nodesChanged  = store.Subject{Kind: "nodes"}
@@ -65,11 +68,11 @@ func (e *Entry) passing() bool {
 
 // ServiceQuery asks for the instances of a service with their checks, by node and ID. Its Value is an EntryList.
 type ServiceQuery struct {
-	open
-	Service string // lower-case
-	Tags    catalog.Words
-	Meta    catalog.Words
-	Passing bool // only those whose every check is passing
+	open    `msg:"-"`
+	Service string        `msg:"Service"` // lower-case
+	Tags    catalog.Words `msg:"Tags"`
+	Meta    catalog.Words `msg:"Meta"`
+	Passing bool          `msg:"Passing"` // only those whose every check is passing
 }
 
 // Subjects is the service's.
@@ -99,8 +102,8 @@ func (q ServiceQuery) Run(r store.Reader) room.Answer {
 
 // NodeChecksQuery asks for all checks of a node. Its Value is a CheckList, as that of the two below.
 type NodeChecksQuery struct {
-	open
-	Node string // lower-case
+	open `msg:"-"`
+	Node string `msg:"Node"` // lower-case
 }
 
 // Subjects is the table of checks.
@@ -117,9 +120,9 @@ func (q NodeChecksQuery) Run(r store.Reader) room.Answer {
 
 // ServiceChecksQuery asks for the checks bound to the instances of a service, on nodes with the meta.
 type ServiceChecksQuery struct {
-	open
-	Service string // lower-case
-	Meta    catalog.Words
+	open    `msg:"-"`
+	Service string        `msg:"Service"` // lower-case
+	Meta    catalog.Words `msg:"Meta"`
 }
 
 // Subjects is the table of checks, and that of nodes if their meta matters.
@@ -138,9 +141,9 @@ func (q ServiceChecksQuery) Run(r store.Reader) room.Answer {
 
 // StateQuery asks for the checks in a state, "any" for all, on nodes with the meta.
 type StateQuery struct {
-	open
-	State string
-	Meta  catalog.Words
+	open  `msg:"-"`
+	State string        `msg:"State"`
+	Meta  catalog.Words `msg:"Meta"`
 }
 
 // Subjects is the table of checks, and that of nodes if their meta matters.

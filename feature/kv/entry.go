@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"rostra/kit/httpd"
 	"rostra/kit/store"
 	"rostra/kit/wire"
@@ -101,6 +103,8 @@ func (e *Entry) append(b, value []byte) []byte {
 }
 
 // Found is the Value of KeyQuery: the entry, nil if there is none.
+//
+//msgp:ignore Found
 type Found struct{ *Entry }
 
 // AppendJSON appends an array of the one entry.
@@ -112,6 +116,8 @@ func (f Found) AppendJSON(b []byte) []byte {
 }
 
 // List is the Value of ListQuery: entries by key.
+//
+//msgp:ignore List
 type List []*Entry
 
 // AppendJSON appends the array.
@@ -135,4 +141,34 @@ func (n Names) AppendJSON(b []byte) []byte {
 		return append(b, '[', ']')
 	}
 	return httpd.AppendStrings(b, n)
+}
+
+// MarshalMsg appends the entry, or nil.
+func (f Found) MarshalMsg(b []byte) ([]byte, error) {
+	if f.Entry == nil {
+		return msgp.AppendNil(b), nil
+	}
+	return f.Entry.MarshalMsg(b)
+}
+
+// UnmarshalMsg reads an entry, or nil.
+func (f *Found) UnmarshalMsg(b []byte) ([]byte, error) {
+	if f.Entry = nil; msgp.IsNil(b) {
+		return msgp.ReadNilBytes(b)
+	}
+	e := new(Entry)
+	rest, err := e.UnmarshalMsg(b)
+	if err == nil {
+		f.Entry = e
+	}
+	return rest, err
+}
+
+// MarshalMsg appends the list.
+func (l List) MarshalMsg(b []byte) ([]byte, error) { return wire.AppendList(b, l) }
+
+// UnmarshalMsg reads the list.
+func (l *List) UnmarshalMsg(b []byte) (rest []byte, err error) {
+	*l, rest, err = wire.ReadList[Entry](b)
+	return rest, err
 }

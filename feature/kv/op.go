@@ -61,7 +61,7 @@ func (o *Op) Writes() bool {
 
 // Check refuses an operation that could never be: no key, or an unknown verb.
 func (o *Op) Check() error {
-	if o.Key == "" && o.Verb != DeleteTree {
+	if o == nil || o.Key == "" && o.Verb != DeleteTree {
 		return refuse("Must provide key")
 	}
 	switch o.Verb {

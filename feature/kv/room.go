@@ -15,9 +15,14 @@ var Room = room.Room{
 	Tables:   []store.AnyTable{Entries, tombstones, trees, delays},
 	Triggers: []store.Trigger{sessionsFreeKeys},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Put) }, Rules: 1},
-		{New: func() room.Command { return new(Delete) }, Rules: 1},
-		{New: func() room.Command { return new(Reap) }, Rules: 1},
+		{New: func() room.Command { return new(Put) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Delete) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Reap) }, Rules: 1, Result: room.Bool},
+	},
+	Queries: []room.QueryType{
+		room.QueryOf[KeyQuery]("kv.key", room.Packed[Found]()),
+		room.QueryOf[ListQuery]("kv.list", room.Packed[List]()),
+		room.QueryOf[NamesQuery]("kv.names", room.Packed[Names]()),
 	},
 	Verbs:    Verbs(),
 	Settings: func() any { return new(Settings) },

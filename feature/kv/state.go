@@ -9,6 +9,8 @@ import (
 	"rostra/kit/store"
 )
 
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false
+
 // table is the subject that every change of an entry touches. Keys and prefixes are subjects too, but only woken: their
 // indexes are those of entries and tombstones (spec http/conventions.md §8).
 var table = store.Subject{Kind: "kv"}
@@ -93,7 +95,9 @@ func delayed(r store.Reader, key string) bool {
 }
 
 // KeyQuery asks for one key. Its Value is a Found.
-type KeyQuery struct{ Key string }
+type KeyQuery struct {
+	Key string `msg:"Key"`
+}
 
 // Allowed asks key:read.
 func (q KeyQuery) Allowed(d authz.Decider) error {
@@ -117,7 +121,9 @@ func (q KeyQuery) Run(r store.Reader) room.Answer {
 
 // ListQuery asks for the entries whose keys start with Prefix. Its Value is a List. Keys that the caller may not read
 // are filtered from the answer.
-type ListQuery struct{ Prefix string }
+type ListQuery struct {
+	Prefix string `msg:"Prefix"`
+}
 
 // Allowed is always nil.
 func (q ListQuery) Allowed(authz.Decider) error { return nil }
@@ -137,7 +143,10 @@ func (q ListQuery) Run(r store.Reader) room.Answer {
 
 // NamesQuery asks for the keys that start with Prefix, each cut after the first Separator that follows the prefix; an
 // empty Separator cuts nothing. Its Value is a Names.
-type NamesQuery struct{ Prefix, Separator string }
+type NamesQuery struct {
+	Prefix    string `msg:"Prefix"`
+	Separator string `msg:"Separator"`
+}
 
 // Allowed is always nil; see ListQuery.
 func (q NamesQuery) Allowed(authz.Decider) error { return nil }
@@ -188,8 +197,8 @@ func prefixIndex(r store.Reader, prefix string, newest uint64) uint64 {
 	return newest
 }
 
-// staleQuery asks whether there is something that Reap with the same Before would collect; only the leader's loop does.
-// Its Value is a bool. It is a Point because nobody else asks, and time touches no subject.
+// staleQuery asks whether there is something that Reap with the same Before would collect; only the leader's loop does,
+// and it does not travel. Its Value is a bool. It is a Point because nobody else asks, and time touches no subject.
 type staleQuery struct{ Before, Now int64 }
 
 // Allowed is always nil.

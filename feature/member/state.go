@@ -19,7 +19,8 @@ type nodeRow struct {
 // serverService is the name and the ID of the instance that every server is.
 const serverService = "consul"
 
-// nodesQuery asks for all nodes, by lower-case name. Only the leader's own loop asks it: its Value is a map[string]nodeRow.
+// nodesQuery asks for all nodes, by lower-case name. Only the leader's own loop asks it, and it does not travel. Its Value is
+// a map[string]nodeRow.
 type nodesQuery struct{}
 
 // Allowed is always nil: it does not travel.

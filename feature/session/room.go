@@ -16,10 +16,15 @@ var Room = room.Room{
 	Tables:   []store.AnyTable{Sessions, renewals},
 	Triggers: []store.Trigger{checksEndSessions, nodesEndSessions},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Create) }, Rules: 1},
-		{New: func() room.Command { return new(Destroy) }, Rules: 1},
-		{New: func() room.Command { return new(Renew) }, Rules: 1},
-		{New: func() room.Command { return new(Expire) }, Rules: 1},
+		{New: func() room.Command { return new(Create) }, Rules: 1, Result: room.String},
+		{New: func() room.Command { return new(Destroy) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Renew) }, Rules: 1, Result: room.Pointer[Session]()},
+		{New: func() room.Command { return new(Expire) }, Rules: 1, Result: room.Int},
+	},
+	Queries: []room.QueryType{
+		room.QueryOf[ListQuery]("session.list", room.Packed[List]()),
+		room.QueryOf[NodeQuery]("session.node", room.Packed[List]()),
+		room.QueryOf[InfoQuery]("session.info", room.Packed[List]()),
 	},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {

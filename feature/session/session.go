@@ -127,6 +127,8 @@ func appendServiceChecks(b []byte, list []ServiceCheck) []byte {
 }
 
 // List is the Value of all Queries for sessions, by ID.
+//
+//msgp:ignore List
 type List []*Session
 
 // AppendJSON appends the array; [] if there is none.
@@ -139,4 +141,13 @@ func (l List) AppendJSON(b []byte) []byte {
 		b = s.AppendJSON(b)
 	}
 	return append(b, ']')
+}
+
+// MarshalMsg appends the list.
+func (l List) MarshalMsg(b []byte) ([]byte, error) { return wire.AppendList(b, l) }
+
+// UnmarshalMsg reads the list.
+func (l *List) UnmarshalMsg(b []byte) (rest []byte, err error) {
+	*l, rest, err = wire.ReadList[Session](b)
+	return rest, err
 }

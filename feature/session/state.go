@@ -9,6 +9,8 @@ import (
 	"rostra/kit/store"
 )
 
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false
+
 // changed is the subject of every answer about sessions: the table (spec http/conventions.md §8).
 var changed = store.Subject{Kind: "sessions"}
 
@@ -49,7 +51,9 @@ func (open) Allowed(authz.Decider) error { return nil }
 func (open) Subjects() []store.Subject { return []store.Subject{changed} }
 
 // ListQuery asks for all sessions. Its Value is a List.
-type ListQuery struct{ open }
+type ListQuery struct {
+	open `msg:"-"`
+}
 
 // Run lists them by ID.
 func (q ListQuery) Run(r store.Reader) room.Answer {
@@ -62,8 +66,8 @@ func (q ListQuery) Run(r store.Reader) room.Answer {
 
 // NodeQuery asks for the sessions of one node. Its Value is a List.
 type NodeQuery struct {
-	open
-	Node string // lower-case
+	open `msg:"-"`
+	Node string `msg:"Node"` // lower-case
 }
 
 // Run lists them by ID.
@@ -77,8 +81,8 @@ func (q NodeQuery) Run(r store.Reader) room.Answer {
 
 // InfoQuery asks for one session. Its Value is a List of one or none.
 type InfoQuery struct {
-	open
-	ID string // lower-case
+	open `msg:"-"`
+	ID   string `msg:"ID"` // lower-case
 }
 
 // Point: it is one row.
@@ -95,8 +99,8 @@ func (q InfoQuery) Run(r store.Reader) room.Answer {
 	return a
 }
 
-// renewalsQuery asks for the renewals of all sessions that expire; only the leader's loop does. Its Value is a
-// []*renewal. It is a Point because renewals touch no subject: a shared answer would not notice them.
+// renewalsQuery asks for the renewals of all sessions that expire; only the leader's loop does, and it does not travel.
+// Its Value is a []*renewal. It is a Point because renewals touch no subject: a shared answer would not notice them.
 type renewalsQuery struct{ open }
 
 // Point: see there.

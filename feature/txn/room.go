@@ -9,7 +9,8 @@ import (
 // Room is the txn feature.
 var Room = room.Room{
 	Name:     "txn",
-	Commands: []room.CommandType{{New: func() room.Command { return new(Txn) }, Rules: 1}},
+	Commands: []room.CommandType{{New: func() room.Command { return new(Txn) }, Rules: 1, Result: room.Packed[Results]()}},
+	Queries:  []room.QueryType{room.QueryOf[readQuery]("txn.read", room.Packed[outcome]())},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
 		s := settings.(*Settings)
