@@ -2,100 +2,34 @@ package gossip
 
 import (
 	"context"
-	"errors"
-	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"rostra/kit/simnet"
 )
 
-// wires is a network in memory that can lose one machine's traffic.
-type wires struct {
-	mu    sync.Mutex // guards all
-	ends  map[string]*end
-	quiet map[string]bool
-}
-
-// end is one machine's transport.
-type end struct {
-	net     *wires
-	addr    *net.UDPAddr
-	packets chan *memberlist.Packet
-	streams chan net.Conn
-	down    chan struct{}
-	once    sync.Once
-}
-
-func (w *wires) end(ip string) *end {
-	e := &end{
-		net: w, addr: &net.UDPAddr{IP: net.ParseIP(ip), Port: 8301},
-		packets: make(chan *memberlist.Packet, 100), streams: make(chan net.Conn), down: make(chan struct{}),
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ends[e.addr.String()] = e
-	return e
-}
-
-func (w *wires) cut(e *end) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.quiet[e.addr.String()] = true
-}
-
-// reach returns the other end, nil if there is no way.
-func (e *end) reach(addr string) *end {
-	e.net.mu.Lock()
-	defer e.net.mu.Unlock()
-	if e.net.quiet[addr] || e.net.quiet[e.addr.String()] {
-		return nil
-	}
-	return e.net.ends[addr]
-}
-
-func (e *end) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
-	return e.addr.IP, e.addr.Port, nil
-}
-func (e *end) PacketCh() <-chan *memberlist.Packet { return e.packets }
-func (e *end) StreamCh() <-chan net.Conn           { return e.streams }
-
-func (e *end) Shutdown() error {
-	e.once.Do(func() { close(e.down) })
-	return nil
-}
-
-func (e *end) WriteTo(b []byte, addr string) (time.Time, error) {
-	if to := e.reach(addr); to != nil {
-		select {
-		case to.packets <- &memberlist.Packet{Buf: append([]byte(nil), b...), From: e.addr, Timestamp: time.Now()}:
-		default:
-		}
-	}
-	return time.Now(), nil
-}
-
-func (e *end) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	to := e.reach(addr)
-	if to == nil {
-		return nil, errors.New("no route")
-	}
-	here, there := net.Pipe()
-	select {
-	case to.streams <- there:
-		return here, nil
-	case <-to.down:
-		return nil, errors.New("refused")
-	}
-}
-
-func inBubble(t *testing.T, name string, e *end, change func(*Options)) *Pool {
+// on opens a member's sockets on a machine of a simulated network.
+func on(t *testing.T, h *simnet.Host) memberlist.Transport {
 	t.Helper()
-	o := Options{Name: name, Transport: e, BindPort: 8301}
+	packets, err := h.ListenPacket(":8301")
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams, err := h.Listen(":8301")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Over(packets, streams, h.Dial)
+}
+
+func inBubble(t *testing.T, name string, h *simnet.Host, change func(*Options)) *Pool {
+	t.Helper()
+	o := Options{Name: name, Transport: on(t, h), BindPort: 8301}
 	if change != nil {
 		change(&o)
 	}
@@ -110,9 +44,9 @@ func inBubble(t *testing.T, name string, e *end, change func(*Options)) *Pool {
 // on the LAN, and comes back when it can be heard again, since the others go on dialling it.
 func TestFailureIsSeenInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wires{ends: map[string]*end{}, quiet: map[string]bool{}}
-		lost := w.end("10.0.0.2")
-		a, b, c := inBubble(t, "a", w.end("10.0.0.1"), nil), inBubble(t, "b", lost, nil), inBubble(t, "c", w.end("10.0.0.3"), nil)
+		n := simnet.New(1)
+		n.Default(simnet.Link{Delay: time.Millisecond, Jitter: time.Millisecond})
+		a, b, c := inBubble(t, "a", n.Host("10.0.0.1"), nil), inBubble(t, "b", n.Host("10.0.0.2"), nil), inBubble(t, "c", n.Host("10.0.0.3"), nil)
 		for _, p := range []*Pool{b, c} {
 			if _, err := p.Join(context.Background(), []string{"10.0.0.1"}); err != nil { // the default port is the pool's
 				t.Fatal(err)
@@ -122,7 +56,7 @@ func TestFailureIsSeenInTime(t *testing.T) {
 		if show(a) != "a=alive b=alive c=alive" || show(b) != show(a) || show(c) != show(a) {
 			t.Fatalf("a sees %s, b %s, c %s", show(a), show(b), show(c))
 		}
-		w.cut(lost)
+		n.Partition([]string{"10.0.0.2"})
 		cut := time.Now()
 		for a.Members()[1].Status == StatusAlive {
 			time.Sleep(100 * time.Millisecond)
@@ -132,9 +66,7 @@ func TestFailureIsSeenInTime(t *testing.T) {
 		} else {
 			t.Logf("the failure was seen after %v", took)
 		}
-		w.mu.Lock()
-		w.quiet = map[string]bool{}
-		w.mu.Unlock()
+		n.Heal()
 		time.Sleep(5 * time.Minute)
 		if show(a) != "a=alive b=alive c=alive" {
 			t.Errorf("after the repair a sees %s", show(a))
@@ -156,8 +88,7 @@ func TestRejoinAfterLeave(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			var l lines
-			w := &wires{ends: map[string]*end{}, quiet: map[string]bool{}}
-			p := inBubble(t, "a", w.end("10.0.0.1"), func(o *Options) {
+			p := inBubble(t, "a", simnet.New(1).Host("10.0.0.1"), func(o *Options) {
 				o.SnapshotPath, o.RejoinAfterLeave, o.Logger = path, again, l.logger()
 			})
 			synctest.Wait()

@@ -44,7 +44,7 @@ type Options struct {
 	DisableCoordinates bool   // no estimate of round-trip times
 
 	Logger    *slog.Logger         // nil discards
-	Transport memberlist.Transport // nil is real sockets; Open owns it from the call on, even if it fails
+	Transport memberlist.Transport // nil is real sockets, see also Over; Open owns it from the call on, even if it fails
 }
 
 // Open starts a pool that has one member, this one, and those that Serf finds again through the snapshot file. Only Join

@@ -11,19 +11,21 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"rostra/kit/simnet"
 )
 
 // lab is a network in a bubble whose pools are closed at the end.
 type lab struct {
 	t     *testing.T
-	wires *wires
+	net   *simnet.Net
 	pools []*Pool
 	logs  map[*Pool]*lines
 }
 
 func inLab(t *testing.T, run func(l *lab)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{t: t, wires: &wires{ends: map[string]*end{}, quiet: map[string]bool{}}, logs: map[*Pool]*lines{}}
+		l := &lab{t: t, net: simnet.New(1), logs: map[*Pool]*lines{}}
 		run(l)
 		for _, p := range l.pools {
 			if err := p.Close(); err != nil {
@@ -38,7 +40,7 @@ func inLab(t *testing.T, run func(l *lab)) {
 func (l *lab) open(name, id, ip string, change func(*Options)) *Pool {
 	l.t.Helper()
 	log := &lines{}
-	p := inBubble(l.t, name, l.wires.end(ip), func(o *Options) {
+	p := inBubble(l.t, name, l.net.Host(ip), func(o *Options) {
 		o.Tags = map[string]string{"id": id, "dc": "dc1"}
 		o.Logger = log.logger()
 		o.Accept = func(m Member) error {
@@ -170,9 +172,6 @@ func TestTakeover(t *testing.T) {
 				if err := b.Close(); err != nil {
 					t.Fatal(err)
 				}
-				l.wires.mu.Lock()
-				delete(l.wires.ends, "10.0.0.2:8301")
-				l.wires.mu.Unlock()
 				time.Sleep(c.wait)
 				x := l.open(c.name, c.id, c.ip, nil)
 				if n, err := x.Join(context.Background(), []string{"10.0.0.1"}); n != 1 || err != nil {
