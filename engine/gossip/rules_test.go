@@ -191,6 +191,35 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// TestMovedAtOnce: a machine that comes back with another address before the others have missed it is let in once they have.
+func TestMovedAtOnce(t *testing.T) {
+	inLab(t, func(l *lab) {
+		a, b, c := l.open("a", "1", "10.0.0.1", nil), l.open("b", "2", "10.0.0.2", nil), l.open("c", "3", "10.0.0.3", nil)
+		l.join(b, a)
+		l.join(c, a)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.wires.mu.Lock()
+		delete(l.wires.ends, "10.0.0.2:8301")
+		l.wires.mu.Unlock()
+		x := l.open("b", "2", "10.0.0.9", nil)
+		tries := 1
+		for ; tries < 5; tries++ {
+			if n, _ := x.Join(context.Background(), []string{"10.0.0.1"}); n == 1 {
+				break
+			}
+			time.Sleep(30 * time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		for _, p := range []*Pool{a, c, x} {
+			if show(p) != "a=alive b=alive c=alive" || p.Members()[1].Addr != "10.0.0.9" {
+				t.Errorf("after %d attempts %s sees %s, %+v", tries, p.name, show(p), p.Members()[1])
+			}
+		}
+	})
+}
+
 func TestNetworks(t *testing.T) {
 	inLab(t, func(l *lab) {
 		_, only, _ := net.ParseCIDR("10.0.0.0/30")

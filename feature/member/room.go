@@ -5,6 +5,8 @@ package member
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
+
 	"rostra/engine/build"
 	"rostra/engine/gossip"
 	"rostra/engine/room"
@@ -17,6 +19,7 @@ var Room = room.Room{Name: "member", Verbs: Verbs(), Settings: func() any { retu
 
 func open(h *room.Host, settings any) (*room.Part, error) {
 	a, join := handlers{h}, newJoiners(h, settings.(*Settings))
+	flood := &flooder{h.LAN, h.WAN, h.Log}
 	get := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "GET", Path: path, Serve: serve}
 	}
@@ -31,7 +34,12 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 			{Method: "PUT", Path: "/v1/agent/force-leave/", Serve: a.forceLeave},
 		},
 		Loops: []room.Loop{{Name: "members to catalog", Run: func(ctx context.Context) error { return newReconciler(h).run(ctx) }}},
-		Run:   join.run,
+		Run: func(ctx context.Context) error {
+			group, ctx := errgroup.WithContext(ctx)
+			group.Go(func() error { return join.run(ctx) })
+			group.Go(func() error { return flood.run(ctx) })
+			return group.Wait()
+		},
 		Stats: a.stats,
 	}, nil
 }
