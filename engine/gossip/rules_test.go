@@ -211,6 +211,9 @@ func TestMovedAtOnce(t *testing.T) {
 			}
 			time.Sleep(30 * time.Second)
 		}
+		if tries != 2 {
+			t.Errorf("let in at attempt %d, not when the old address was known to have failed", tries)
+		}
 		time.Sleep(2 * time.Minute)
 		for _, p := range []*Pool{a, c, x} {
 			if show(p) != "a=alive b=alive c=alive" || p.Members()[1].Addr != "10.0.0.9" {

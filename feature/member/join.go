@@ -75,19 +75,30 @@ func parseEntry(text string) (entry, error) {
 
 // hostPort splits an address. IPv6 addresses may stand with and without brackets.
 func hostPort(text string, otherwise int) (host string, port int, err error) {
-	if ip, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return ip.String(), otherwise, nil
+	if ip, ok := plainIP(text); ok {
+		return ip, otherwise, nil
 	}
 	host, number, err := net.SplitHostPort(text)
 	if err != nil {
 		host, number = text, strconv.Itoa(otherwise)
 	}
 	port, err = strconv.Atoi(number)
-	_, notIP := netip.ParseAddr(host)
-	if err != nil || port < 1 || port > 65535 || host == "" || notIP != nil && strings.ContainsAny(host, ":/[]") {
+	_, isIP := plainIP(host)
+	if err != nil || port < 1 || port > 65535 || host == "" || !isIP && strings.ContainsAny(host, ":/[]%") {
 		return "", 0, fmt.Errorf("%q is no address; write host or host:port", text)
 	}
 	return host, port, nil
+}
+
+// plainIP reads an IP address, which may stand in brackets; one with a zone means nothing to other machines.
+func plainIP(text string) (string, bool) {
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		if text, ok = strings.CutSuffix(inner, "]"); !ok {
+			return "", false
+		}
+	}
+	ip, err := netip.ParseAddr(text)
+	return ip.String(), err == nil && ip.Zone() == ""
 }
 
 // joiners join the pools at the start, each by its own list.
@@ -139,7 +150,8 @@ func (j *joiner) Run(ctx context.Context) error {
 		n := 0
 		if len(found) > 0 {
 			var refused error
-			if n, refused = j.pool.Join(ctx, found); n > 0 {
+			// This agent may also be reached at an address that it does not know as its own: then nobody has joined.
+			if n, refused = j.pool.Join(ctx, found); n > 0 && j.accompanied() {
 				j.log.Info("Join cluster completed. Synced with "+strconv.Itoa(n)+" initial agents", "cluster", j.name)
 				return nil
 			}

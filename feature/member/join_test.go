@@ -113,7 +113,7 @@ func TestParseEntry(t *testing.T) {
 }
 
 func FuzzHostPort(f *testing.F) {
-	for _, s := range []string{"a", "a:1", "[::1]:2", "::1", "[::1]", ":", "a:b:c", "[a]:1"} {
+	for _, s := range []string{"a", "a:1", "[::1]:2", "::1", "[::1]", "::1%00", "[fe80::1%lo]:1", ":", "a:b:c", "[a]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -180,6 +180,30 @@ func TestJoinerAlone(t *testing.T) {
 	go func() { done <- j.Run(t.Context()) }()
 	eventually(t, "some attempts", func() bool { return l.count("waiting for others") > 2 })
 	if _, err := b.Join(t.Context(), []string{addr(a)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestJoinerMeetsItself: an agent that listens on all addresses may reach itself at one that it does not advertise.
+func TestJoinerMeetsItself(t *testing.T) {
+	a, err := gossip.Open(gossip.Options{Name: "a", BindAddr: "0.0.0.0", AdvertiseAddr: "127.0.0.1", Dev: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var l lines
+	done := make(chan error, 1)
+	j := newTestJoiner(a, &l, fmt.Sprintf("127.0.0.2:%d", a.Local().Port))
+	go func() { done <- j.Run(t.Context()) }()
+	eventually(t, "some attempts", func() bool { return l.count("waiting for others") > 2 })
+	if _, err := pool(t, "b", 0).Join(t.Context(), []string{addr(a)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
