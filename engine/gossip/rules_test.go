@@ -200,9 +200,6 @@ func TestMovedAtOnce(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
-		l.wires.mu.Lock()
-		delete(l.wires.ends, "10.0.0.2:8301")
-		l.wires.mu.Unlock()
 		x := l.open("b", "2", "10.0.0.9", nil)
 		tries := 1
 		for ; tries < 5; tries++ {
