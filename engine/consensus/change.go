@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +18,13 @@ type Verb uint8
 
 // The verbs of a Change.
 const (
-	AddVoter    Verb = iota // adds a server that votes, or lets one that is there vote, or stores its new address
-	AddNonvoter             // adds a server that only follows, or stores a server's new address
-	Demote                  // takes a server's vote
-	Remove                  // takes a server out; if it is the leader, an election follows, so Transfer first
-	Transfer                // moves leadership to the server, with ID "" to the one that is furthest
+	// AddVoter adds a server that votes, or lets one that is there vote, or stores its new address. A new one counts for
+	// the majority at once, so it is added with AddNonvoter first and given the vote when its log is there.
+	AddVoter    Verb = iota
+	AddNonvoter      // adds a server that only follows, or stores a server's new address
+	Demote           // takes a server's vote
+	Remove           // takes a server out; if it is the leader, an election follows, so Transfer first
+	Transfer         // moves leadership to the server, with ID "" to the one that is furthest
 )
 
 // Change alters the group of servers. Only the leader can.
@@ -113,34 +114,21 @@ func (n *Node) transfer(servers []raft.Server, id string) error {
 	if id == n.opts.ID {
 		return nil
 	}
-	type candidate struct {
-		raft.Server
-		last uint64
-	}
-	var able []candidate
-	var unable error
-	for _, s := range servers {
-		if n.isSelf(s) || id != "" && string(s.ID) != id {
-			continue
+	var best raft.Server
+	// A leader that has just begun has heard of nobody yet.
+	for begin := time.Now(); ; {
+		var err error
+		if best, err = n.successor(servers, id); err == nil {
+			break
+		} else if time.Since(begin) > n.opts.HeartbeatTimeout {
+			return err
 		}
-		heard, last := n.contact(string(s.ID))
-		switch {
-		case s.Suffrage != raft.Voter && id != "":
-			unable = fault.New(fault.Refused, "cannot transfer leadership to server %s: it has no vote", s.ID)
-		case s.Suffrage != raft.Voter:
-		case time.Since(heard) > n.opts.HeartbeatTimeout:
-			unable = fault.New(fault.Refused, "cannot transfer leadership to server %s: it does not answer", s.ID)
-		default:
-			able = append(able, candidate{s, last})
+		select {
+		case <-n.stopping:
+			return fault.New(fault.NotApplied, stoppingText)
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	if len(able) == 0 {
-		if unable == nil {
-			unable = fault.New(fault.Refused, "cannot find peer")
-		}
-		return unable
-	}
-	best := slices.MaxFunc(able, func(a, b candidate) int { return cmp.Compare(a.last, b.last) })
 	err := n.raft.LeadershipTransferToServer(best.ID, best.Address).Error()
 	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
@@ -149,6 +137,29 @@ func (n *Node) transfer(servers []raft.Server, id string) error {
 		return fmt.Errorf("cannot transfer leadership to server %s: %w", best.ID, err)
 	}
 	return nil
+}
+
+// successor returns the server to transfer leadership to: the one with this id, or the one whose log is longest.
+func (n *Node) successor(servers []raft.Server, id string) (best raft.Server, err error) {
+	err = fault.New(fault.Refused, "cannot find peer")
+	longest := uint64(0)
+	for _, s := range servers {
+		if n.isSelf(s) || id != "" && string(s.ID) != id || id == "" && s.Suffrage != raft.Voter {
+			continue
+		}
+		heard, last := n.contact(string(s.ID))
+		switch {
+		case s.Suffrage != raft.Voter:
+			err = fault.New(fault.Refused, "cannot transfer leadership to server %s: it has no vote", s.ID)
+		case time.Since(heard) > n.opts.HeartbeatTimeout:
+			if best.ID == "" {
+				err = fault.New(fault.Refused, "cannot transfer leadership to server %s: it does not answer", s.ID)
+			}
+		case best.ID == "" || last > longest:
+			best, longest, err = s, last, nil
+		}
+	}
+	return best, err
 }
 
 func (n *Node) contact(id string) (heard time.Time, last uint64) {

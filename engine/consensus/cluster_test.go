@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"rostra/kit/fault"
 )
 
 // cluster is some servers on one network in memory, in a bubble.
@@ -15,18 +19,21 @@ type cluster struct {
 	net     *wires
 	adjust  func(*Options)
 	logger  *slog.Logger
-	members map[string]*server
 	closing sync.WaitGroup
+
+	mu      sync.Mutex
+	members map[string]*server // their newest lives
 }
 
-// server is one server over its lives: what it stores survives it.
+// server is one life of a server. What it stores survives it.
 type server struct {
 	*Node
 	id, address string
 	jack        *jack
 	words       *words
 	memory      *memory
-	up          bool
+	up          bool // guarded by the cluster's lock
+	ended       chan struct{}
 }
 
 func newCluster(t *testing.T, size int, adjust func(*Options)) *cluster {
@@ -41,7 +48,7 @@ func newCluster(t *testing.T, size int, adjust func(*Options)) *cluster {
 // formed starts servers that form a cluster.
 func formed(t *testing.T, size int, adjust func(*Options)) *cluster {
 	c := newCluster(t, size, adjust)
-	for _, s := range c.members {
+	for _, s := range c.live() {
 		if err := s.Form(context.Background(), c.peers()); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +58,7 @@ func formed(t *testing.T, size int, adjust func(*Options)) *cluster {
 
 func (c *cluster) peers() []Peer {
 	var out []Peer
-	for _, s := range c.members {
+	for _, s := range c.live() {
 		out = append(out, Peer{ID: s.id, Address: s.address})
 	}
 	return out
@@ -60,12 +67,26 @@ func (c *cluster) peers() []Peer {
 // start opens a server, with what an earlier life stored.
 func (c *cluster) start(id string) *server {
 	c.t.Helper()
-	s := c.members[id]
-	if s == nil {
-		s = &server{id: id, address: id + ":1", memory: newMemory()}
-		c.members[id] = s
+	return c.startAt(id, "")
+}
+
+// startAt opens it at a new address.
+func (c *cluster) startAt(id, address string) *server {
+	c.t.Helper()
+	s := &server{id: id, address: id + ":1", memory: newMemory(), words: newWords(), up: true, ended: make(chan struct{})}
+	c.mu.Lock()
+	if before := c.members[id]; before != nil {
+		c.mu.Unlock()
+		<-before.ended // two lives must not share what is stored
+		c.mu.Lock()
+		s.address, s.memory = before.address, before.memory
 	}
-	s.words, s.jack = newWords(), c.net.plug(id, s.address)
+	if address != "" {
+		s.address = address
+	}
+	c.members[id] = s
+	c.mu.Unlock()
+	s.jack = c.net.plug(id, s.address)
 	o := Options{ID: id, Address: s.address, Streams: s.jack, Resolve: c.resolve, Logger: c.logger.With("on", id), memory: s.memory, NoStopSnapshot: true}
 	if c.adjust != nil {
 		c.adjust(&o)
@@ -74,31 +95,48 @@ func (c *cluster) start(id string) *server {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s.Node, s.up = n, true
+	c.mu.Lock()
+	s.Node = n
+	c.mu.Unlock()
 	return s
 }
 
 func (c *cluster) resolve(id string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if s := c.members[id]; s != nil {
 		return s.address, true
 	}
 	return "", false
 }
 
+// live are the servers that are up, in the order of their ids.
+func (c *cluster) live() []*server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []*server
+	for _, id := range slices.Sorted(maps.Keys(c.members)) {
+		if s := c.members[id]; s.up && s.Node != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // kill is kill -9 as far as others can see.
 func (c *cluster) kill(s *server) {
+	c.mu.Lock()
 	s.up = false
+	c.mu.Unlock()
 	_ = s.jack.Close()
 	gone, end := context.WithCancel(context.Background())
 	end()
-	c.closing.Go(func() { _ = s.Close(gone) })
+	c.closing.Go(func() { _ = s.Close(gone); close(s.ended) })
 }
 
 func (c *cluster) stop() {
-	for _, s := range c.members {
-		if s.up {
-			c.kill(s)
-		}
+	for _, s := range c.live() {
+		c.kill(s)
 	}
 	c.closing.Wait()
 }
@@ -108,8 +146,8 @@ func (c *cluster) until(what string, ok func() bool) {
 	c.t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			for _, s := range c.members {
-				c.t.Logf("%s up=%v: %v", s.id, s.up, s.Stats())
+			for _, s := range c.live() {
+				c.t.Logf("%s: %v", s.id, s.Stats())
 			}
 			c.t.Fatalf("never: %s", what)
 		}
@@ -122,8 +160,8 @@ func (c *cluster) leader(not *server) *server {
 	var found *server
 	c.until("a leader", func() bool {
 		found = nil
-		for _, s := range c.members {
-			if !s.up || s == not {
+		for _, s := range c.live() {
+			if s == not {
 				continue
 			}
 			if _, ready := s.Leading(); ready && (found == nil || s.Term() > found.Term()) {
@@ -135,15 +173,9 @@ func (c *cluster) leader(not *server) *server {
 	return found
 }
 
-// others are the servers that are up, but one, in the order of their ids.
+// others are the servers that are up, but one.
 func (c *cluster) others(than *server) []*server {
-	var out []*server
-	for i := range 9 {
-		if s := c.members[fmt.Sprint("s", i+1)]; s != nil && s.up && s != than {
-			out = append(out, s)
-		}
-	}
-	return out
+	return slices.DeleteFunc(c.live(), func(s *server) bool { return s == than })
 }
 
 // same waits until every server that is up has this word.
@@ -156,10 +188,114 @@ func (c *cluster) same(key, value string) {
 
 // cutOff cuts all links of a server, in both directions.
 func (c *cluster) cutOff(s *server, cut bool) {
-	for _, o := range c.members {
-		if o != s {
-			c.net.set(s.id, o.id, cut)
-			c.net.set(o.id, s.id, cut)
+	for i := range 9 {
+		if o := fmt.Sprint("s", i+1); o != s.id {
+			c.net.set(s.id, o, cut)
+			c.net.set(o, s.id, cut)
 		}
 	}
+}
+
+// load is writes from many at once, and what their writers were told.
+type load struct {
+	c       *cluster
+	cancel  context.CancelFunc
+	writers sync.WaitGroup
+
+	mu      sync.Mutex
+	acked   map[string]bool // done
+	never   map[string]bool // certainly not applied
+	unknown int
+}
+
+// write starts writers that end with done.
+func (c *cluster) write(writers int) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.t.Cleanup(cancel)
+	l := &load{c: c, cancel: cancel, acked: map[string]bool{}, never: map[string]bool{}}
+	for w := range writers {
+		l.writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if live := c.live(); len(live) == 0 || !l.put(live, w, i) {
+					time.Sleep(20 * time.Millisecond)
+				} else {
+					time.Sleep(25 * time.Millisecond)
+				}
+			}
+		})
+	}
+	return l
+}
+
+// put writes at the server that leads, as far as one can tell, or another if that is not clear; every third writer
+// writes several at once.
+func (l *load) put(live []*server, w, i int) bool {
+	s := live[i%len(live)]
+	for _, o := range live {
+		if o.State() == "Leader" {
+			s = o
+		}
+	}
+	key := fmt.Sprintf("w%d-%d", w, i)
+	if w%3 != 0 {
+		_, err := s.Propose(context.Background(), []byte(key+"="+key))
+		return l.told(key, err)
+	}
+	var commands [][]byte
+	for j := range 5 {
+		commands = append(commands, fmt.Appendf(nil, "%s-%d=x", key, j))
+	}
+	done := true
+	for j, out := range s.ProposeAll(context.Background(), commands) {
+		done = l.told(fmt.Sprintf("%s-%d", key, j), out.Err) && done
+	}
+	return done
+}
+
+func (l *load) told(key string, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.acked[key] = true
+	case fault.Is(err, fault.NotApplied), fault.Is(err, fault.NoLeader):
+		l.never[key] = true
+	case fault.Is(err, fault.Unknown):
+		l.unknown++
+	default:
+		l.c.t.Errorf("%s: %v of kind %v", key, err, fault.KindOf(err))
+	}
+	return err == nil
+}
+
+// done ends the writers, waits until all servers that are up agree, and compares their state with what was told.
+func (l *load) done() {
+	l.c.t.Helper()
+	l.cancel()
+	l.writers.Wait()
+	for {
+		// A leader that was just deposed may still think it leads.
+		if _, err := l.c.leader(nil).Propose(context.Background(), []byte("end=1")); err == nil {
+			break
+		}
+	}
+	l.c.same("end", "1")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.acked) == 0 {
+		l.c.t.Error("nothing was ever acknowledged")
+	}
+	for _, s := range l.c.live() {
+		for k := range l.acked {
+			if s.words.get(k) == "" {
+				l.c.t.Errorf("%s was acknowledged and %s does not have it", k, s.id)
+			}
+		}
+		for k := range l.never {
+			if s.words.get(k) != "" {
+				l.c.t.Errorf("%s was said to be not applied and %s has it", k, s.id)
+			}
+		}
+	}
+	l.c.t.Logf("%d acknowledged, %d not applied, %d unknown", len(l.acked), len(l.never), l.unknown)
 }

@@ -140,8 +140,13 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	return nil
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. Raft also asks it of an empty log, from index 0 on, which its own log in memory
+// then takes for its end.
 func (s *logStore) DeleteRange(from, to uint64) error {
+	first, last, err := s.span()
+	if from, to = max(from, first), min(to, last); err != nil || from > to || last == 0 {
+		return err
+	}
 	s.mu.Lock()
 	for s.cached > 0 && s.oldest <= s.newest && s.oldest <= to {
 		s.forget()

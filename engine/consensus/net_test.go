@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,17 +16,42 @@ import (
 // heals, as TCP would; a server that is killed resets its connections.
 type wires struct {
 	mu      sync.Mutex
-	changed chan struct{} // closed and made anew when anything a reader waits for may have come
+	changed chan struct{} // closed and made anew when links were cut or healed
 	delay   time.Duration
 	cuts    map[[2]string]bool // from, to
 	ends    map[string]*jack   // by address
+	chokes  map[string]int     // by server: so many bytes of a connection pass, the rest never comes
+	hit     map[string]bool
+}
+
+// choke lets only so many bytes of each connection from a server through.
+func (w *wires) choke(from string, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.chokes[from] = bytes
+}
+
+// choked reports whether that has held anything back.
+func (w *wires) choked(from string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hit[from]
 }
 
 func newWires() *wires {
-	return &wires{changed: make(chan struct{}), delay: time.Millisecond, cuts: map[[2]string]bool{}, ends: map[string]*jack{}}
+	return &wires{changed: make(chan struct{}), delay: time.Millisecond, cuts: map[[2]string]bool{}, ends: map[string]*jack{},
+		chokes: map[string]int{}, hit: map[string]bool{}}
 }
 
-func (w *wires) wake() { close(w.changed); w.changed = make(chan struct{}) }
+func (w *wires) wake() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+	for _, j := range w.ends {
+		for _, c := range j.conns {
+			c.wake()
+		}
+	}
+}
 
 // cut ends what goes from one server to another; heal lets it go on.
 func (w *wires) cut(from, to string)  { w.set(from, to, true) }
@@ -36,6 +62,13 @@ func (w *wires) set(from, to string, cut bool) {
 	defer w.mu.Unlock()
 	w.cuts[[2]string{from, to}] = cut
 	w.wake()
+}
+
+// forget drops a connection that has ended from its jack.
+func (w *wires) forget(c *wire) {
+	for _, j := range w.ends {
+		j.conns = slices.DeleteFunc(j.conns, func(o *wire) bool { return o == c })
+	}
 }
 
 // jack is one server's end: its Streams.
@@ -76,7 +109,7 @@ func (j *jack) Close() error {
 		if j.of.ends[j.address] == j {
 			delete(j.of.ends, j.address)
 		}
-		conns := j.conns
+		conns := slices.Clone(j.conns)
 		j.of.mu.Unlock()
 		for _, c := range conns {
 			c.reset(syscall.ECONNRESET)
@@ -96,7 +129,7 @@ func (j *jack) Dial(address string, timeout time.Duration) (net.Conn, error) {
 			return nil, syscall.ECONNREFUSED
 		}
 		if !w.cuts[[2]string{j.id, other.id}] && !w.cuts[[2]string{other.id, j.id}] {
-			a, b := &wire{of: w, from: j.id, to: other.id}, &wire{of: w, from: other.id, to: j.id}
+			a, b := newWire(w, j.id, other.id), newWire(w, other.id, j.id)
 			a.peer, b.peer = b, a
 			j.conns, other.conns = append(j.conns, a), append(other.conns, b)
 			w.mu.Unlock()
@@ -123,10 +156,23 @@ type wire struct {
 	of       *wires
 	from, to string
 	peer     *wire
+	changed  chan struct{} // one is there when its reader should look again
 	in       []parcel
+	sent     int
 	over     error
 	reads    time.Time // deadlines
 	writes   time.Time
+}
+
+func newWire(w *wires, from, to string) *wire {
+	return &wire{of: w, from: from, to: to, changed: make(chan struct{}, 1)}
+}
+
+func (c *wire) wake() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 }
 
 type parcel struct {
@@ -138,7 +184,7 @@ func (c *wire) Read(b []byte) (int, error) {
 	w := c.of
 	for {
 		w.mu.Lock()
-		now, changed := time.Now(), w.changed
+		now := time.Now()
 		wait := c.reads
 		switch {
 		case c.over != nil:
@@ -169,12 +215,12 @@ func (c *wire) Read(b []byte) (int, error) {
 		}
 		w.mu.Unlock()
 		if wait.IsZero() {
-			<-changed
+			<-c.changed
 			continue
 		}
 		t := time.NewTimer(time.Until(wait))
 		select {
-		case <-changed:
+		case <-c.changed:
 		case <-t.C:
 		}
 		t.Stop()
@@ -193,8 +239,13 @@ func (c *wire) Write(b []byte) (int, error) {
 	case !c.writes.IsZero() && !time.Now().Before(c.writes):
 		return 0, os.ErrDeadlineExceeded
 	}
+	c.sent += len(b)
+	if most := w.chokes[c.from]; most > 0 && c.sent > most {
+		w.hit[c.from] = true
+		return len(b), nil
+	}
 	c.peer.in = append(c.peer.in, parcel{time.Now().Add(w.delay), append([]byte(nil), b...)})
-	w.wake()
+	c.peer.wake()
 	return len(b), nil
 }
 
@@ -203,7 +254,9 @@ func (c *wire) reset(err error) {
 	defer c.of.mu.Unlock()
 	if c.over == nil {
 		c.over = err
-		c.of.wake()
+		c.wake()
+		c.peer.wake()
+		c.of.forget(c)
 	}
 }
 
@@ -223,7 +276,7 @@ func (c *wire) SetReadDeadline(t time.Time) error {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	c.reads = t
-	c.of.wake()
+	c.wake()
 	return nil
 }
 

@@ -185,7 +185,7 @@ func (n *Node) startRaft() (err error) {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(n.opts.Address))
 	} else {
 		n.transport = link.New(link.Options{ID: n.opts.ID, Address: n.opts.Address, Streams: n.opts.Streams, Resolve: n.opts.Resolve,
-			Heartbeat: n.opts.HeartbeatTimeout, Logger: hcLogger(n.opts.Logger)})
+			Heartbeat: n.opts.HeartbeatTimeout, Most: maxAppendEntries, Entry: n.log.GetLog, Logger: hcLogger(n.opts.Logger)})
 		trans = n.transport
 	}
 	n.log.opening.Store(true)
@@ -357,8 +357,7 @@ func (n *Node) Failed() <-chan struct{} { return n.failed }
 // Failure returns why the node stopped, nil while it works.
 func (n *Node) Failure() error { return n.failure() }
 
-// stopGrace bounds what Close waits for when there is nothing left to wait for: Raft forgets some of its futures when it
-// shuts down.
+// stopGrace bounds what Close waits for when there is nothing left to wait for.
 const stopGrace = time.Second
 
 // Close stops the node: what waits is refused as not applied, what is in flight gets until ctx ends, a snapshot is cut
@@ -383,7 +382,11 @@ func (n *Node) close(ctx context.Context) error {
 	idle := make(chan struct{})
 	work.Go(func() { n.packer.wait(); n.running.Wait(); close(idle) })
 	var err error
-	if n.quiet(ctx, idle) && n.opts.Dir != "" && n.failure() == nil {
+	quiet := n.quiet(ctx, idle)
+	if !quiet {
+		n.drain(idle)
+	}
+	if quiet && n.opts.Dir != "" && n.failure() == nil {
 		if !n.opts.NoStopSnapshot && n.fsm.commands.Load() > 0 {
 			n.stopSnapshot(ctx, &work)
 		}
@@ -398,6 +401,7 @@ func (n *Node) close(ctx context.Context) error {
 	case <-time.After(stopGrace):
 		n.opts.Logger.Warn("stopping without the outcome of some writes")
 	}
+	close(n.packer.gone)
 	return errors.Join(err, n.log.close())
 }
 
@@ -425,6 +429,19 @@ func (n *Node) quiet(ctx context.Context, idle <-chan struct{}) bool {
 			defer cancel()
 			failed = nil
 		}
+	}
+}
+
+// drain gives what is committed the time to be applied although the caller has none left: what waits for the Machine
+// when Raft shuts down is never answered. Without its connections nothing more is committed.
+func (n *Node) drain(idle <-chan struct{}) {
+	if n.transport != nil {
+		_ = n.transport.Close()
+	}
+	select {
+	case <-idle:
+	case <-n.failed:
+	case <-time.After(stopGrace):
 	}
 }
 

@@ -64,6 +64,7 @@ type packer struct {
 	// send holds one while a worker waits for the next batch, so that entries leave in the order they were packed. It is
 	// no mutex: a goroutine that waits for one stops the clock of a testing/synctest bubble.
 	send chan struct{}
+	gone chan struct{} // closed when no outcome will come any more
 	free sync.Pool // of proposals; its own, since a channel made in a bubble must stay there
 
 	mu       sync.Mutex
@@ -81,7 +82,7 @@ type packer struct {
 
 func (p *packer) start() {
 	p.work.L, p.drained.L = &p.mu, &p.mu
-	p.send = make(chan struct{}, 1)
+	p.send, p.gone = make(chan struct{}, 1), make(chan struct{})
 	p.free.New = func() any { return &proposal{done: make(chan struct{}, 1)} }
 	for range slots {
 		p.workers.Go(func() {
@@ -112,6 +113,8 @@ func (p *packer) propose(ctx context.Context, command []byte) (any, error) {
 	p.work.Signal()
 	select {
 	case <-pr.done:
+	case <-p.gone:
+		return nil, fault.New(fault.Unknown, stoppingText)
 	case <-ctx.Done():
 		if pr.state.CompareAndSwap(waiting, withdrawn) {
 			return nil, fault.New(fault.NotApplied, "%s", ctx.Err().Error()) // the worker that meets it drops it
@@ -157,9 +160,13 @@ func (p *packer) proposeAll(ctx context.Context, commands [][]byte) []Outcome {
 		return outs
 	}
 	p.work.Signal()
+	reason := ""
 	select {
 	case <-g.done:
+	case <-p.gone:
+		reason = stoppingText
 	case <-ctx.Done():
+		reason = ctx.Err().Error()
 	}
 	for i := range all {
 		switch pr := &all[i]; {
@@ -167,11 +174,11 @@ func (p *packer) proposeAll(ctx context.Context, commands [][]byte) []Outcome {
 		case pr.state.Load() == finished:
 			outs[i] = pr.out
 		case pr.state.CompareAndSwap(waiting, withdrawn):
-			outs[i].Err = fault.New(fault.NotApplied, "%s", ctx.Err().Error())
+			outs[i].Err = fault.New(fault.NotApplied, "%s", reason)
 		case pr.state.Load() == finished:
 			outs[i] = pr.out
 		default:
-			outs[i].Err = fault.New(fault.Unknown, "%s", ctx.Err().Error())
+			outs[i].Err = fault.New(fault.Unknown, "%s", reason)
 		}
 	}
 	return outs

@@ -23,6 +23,8 @@ const (
 	poolSize = 2
 	// gatePoll is how often one that waits for a silent server looks whether it still has a reason to.
 	gatePoll = 250 * time.Millisecond
+	// A follower that lags is sent up to so much at once. Raft's own limit counts entries.
+	catchUpBytes, catchUpEntries = 1 << 20, 1024
 )
 
 // Transport is Raft's way to the other servers: raft.NetworkTransport on two kinds of connections. Heartbeats and votes
@@ -38,6 +40,8 @@ type Transport struct {
 	net      *streams
 	self     raft.Server
 	resolve  func(id string) (string, bool)
+	most     int
+	entry    func(uint64, *raft.Log) error
 	patience time.Duration             // deadline of a heartbeat or vote
 	raft     atomic.Pointer[raft.Raft] // once it runs
 
@@ -59,12 +63,14 @@ type Options struct {
 	Streams     Streams
 	Resolve     func(id string) (address string, ok bool) // nil knows none
 	Heartbeat   time.Duration                             // Raft's HeartbeatTimeout
+	Most        int                                       // Raft's MaxAppendEntries
+	Entry       func(index uint64, l *raft.Log) error     // reads this server's log
 	Logger      hclog.Logger
 }
 
 // New returns a Transport that listens. Close ends it, and the Streams.
 func New(o Options) *Transport {
-	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, links: map[raft.ServerID]*peer{},
+	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, most: o.Most, entry: o.Entry, links: map[raft.ServerID]*peer{},
 		self: raft.Server{ID: raft.ServerID(o.ID), Address: raft.ServerAddress(o.Address)}, patience: max(time.Second, 2*o.Heartbeat)}
 	t.net.dialing = t.patience
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: t.net, MaxPool: poolSize,
@@ -122,6 +128,7 @@ func (t *Transport) AppendEntries(id raft.ServerID, a raft.ServerAddress, req *r
 		t.note(id, begin, err == nil, resp.LastLog)
 		return err
 	}
+	t.fill(req)
 	for {
 		t.await(req.Term, id)
 		t.sends(id, a)
@@ -132,10 +139,49 @@ func (t *Transport) AppendEntries(id raft.ServerID, a raft.ServerAddress, req *r
 	}
 }
 
+// fill adds the entries that follow to a full request. Raft sends one request after the other to a follower that lags,
+// and few entries with each because some are large; thousands of small ones would take seconds of round trips and fsyncs.
+// Raft looks at the request again afterwards to learn what was sent.
+func (t *Transport) fill(req *raft.AppendEntriesRequest) {
+	if len(req.Entries) < t.most || t.entry == nil {
+		return
+	}
+	size := 0
+	for _, e := range req.Entries {
+		size += len(e.Data)
+	}
+	for next := req.Entries[len(req.Entries)-1].Index + 1; len(req.Entries) < catchUpEntries; next++ {
+		l := new(raft.Log)
+		if t.entry(next, l) != nil {
+			return // the log ends
+		}
+		if size += len(l.Data) + 64; size > catchUpBytes {
+			return
+		}
+		req.Entries = append(req.Entries, l)
+	}
+}
+
 // AppendEntriesPipeline implements raft.Transport.
 func (t *Transport) AppendEntriesPipeline(id raft.ServerID, a raft.ServerAddress) (raft.AppendPipeline, error) {
 	t.sends(id, a)
-	return t.NetworkTransport.AppendEntriesPipeline(id, a)
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, a)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline{p, t}, nil
+}
+
+type pipeline struct {
+	raft.AppendPipeline
+	of *Transport
+}
+
+// AppendEntries implements raft.AppendPipeline. Raft sends one request for each entry it is given, or every 50 ms, so
+// without more entries in them a follower that lags would never come nearer.
+func (p pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	p.of.fill(req)
+	return p.AppendPipeline.AppendEntries(req, resp)
 }
 
 // InstallSnapshot implements raft.Transport.
