@@ -65,7 +65,7 @@ type packer struct {
 	// no mutex: a goroutine that waits for one stops the clock of a testing/synctest bubble.
 	send chan struct{}
 	gone chan struct{} // closed when no outcome will come any more
-	free sync.Pool // of proposals; its own, since a channel made in a bubble must stay there
+	free sync.Pool     // of proposals; its own, since a channel made in a bubble must stay there
 
 	mu       sync.Mutex
 	work     sync.Cond // a worker may have something to do

@@ -1,0 +1,179 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"rostra/kit/disk"
+	"rostra/kit/fault"
+)
+
+// TestThreeFormAtOnce, in any order and however often: one cluster comes of it.
+func TestThreeFormAtOnce(t *testing.T) {
+	for _, together := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, 3, nil)
+			time.Sleep(5 * time.Second)
+			for _, s := range c.live() {
+				if id, _ := s.Leader(); s.Begun() || id != "" {
+					t.Fatalf("%s has state, and %q leads", s.id, id)
+				}
+				wants(t, s.Form(context.Background(), []Peer{{ID: "x", Address: "x:1"}}), fault.Invalid, "is not one of its servers")
+			}
+			peers := c.peers()
+			var forming sync.WaitGroup
+			for i, s := range c.live() {
+				for range 3 {
+					mine := slices.Clone(peers)
+					mine[0], mine[i] = mine[i], mine[0] // the order does not matter
+					forming.Go(func() {
+						if err := s.Form(context.Background(), mine); err != nil && !fault.Is(err, fault.Refused) {
+							t.Error(err)
+						}
+					})
+				}
+				if !together {
+					forming.Wait()
+					time.Sleep(3 * time.Second)
+				}
+			}
+			forming.Wait()
+			mustPut(t, c.leader(nil).Node, "a=1")
+			c.same("a", "1")
+			for _, s := range c.live() {
+				var first raft.Log
+				if err := s.log.GetLog(1, &first); err != nil {
+					t.Fatal(err)
+				}
+				got := peersOf(raft.DecodeConfiguration(first.Data))
+				if len(got) != 3 || got[0].ID != "s1" || got[2].ID != "s3" || !s.Begun() {
+					t.Errorf("%s began with %v", s.id, got)
+				}
+				wants(t, s.Form(context.Background(), peers), fault.Refused, "has state already")
+			}
+		})
+	}
+}
+
+// TestOnlySomeForm: a majority is enough, and whoever did not form is given the log.
+func TestOnlySomeForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		if err := c.members["s2"].Form(context.Background(), c.peers()); err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, c.leader(nil).Node, "a=1")
+		c.same("a", "1")
+	})
+}
+
+// TestPowerCutWhileForming: a server that was cut off in the middle of forming is empty or formed, and can be told again.
+func TestPowerCutWhileForming(t *testing.T) {
+	peers := []Peer{{ID: "s1", Address: "127.0.0.1:8300"}, {ID: "s2", Address: "127.0.0.2:8300"}} // so that it does not lead
+	for at := 0; ; at++ {
+		d := disk.NewForgetful()
+		o := cutOptions(d)
+		o.Bootstrap = false
+		n, err := Open(o, newWords())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := d.Steps()
+		d.CutAfter(before + at)
+		formed := make(chan error, 1)
+		go func() { formed <- n.Form(context.Background(), peers) }()
+		select {
+		case err = <-formed:
+		case <-n.Failed(): // Form ends with the node
+		}
+		done := err == nil && n.Failure() == nil && d.Steps() < before+at
+		_ = n.Close(context.Background())
+		d = powerCut(d, []string{"strict", "torn", "killed"}[at%3], at)
+		o.FS = d
+		n, err = Open(o, newWords())
+		if err != nil {
+			t.Fatalf("cut after %d: %v", at, err)
+		}
+		if err := n.Form(context.Background(), peers); n.Begun() != (err == nil || fault.Is(err, fault.Refused)) {
+			t.Fatalf("cut after %d: begun %v, %v", at, n.Begun(), err)
+		}
+		mustClose(t, n)
+		if n, err = Open(o, newWords()); err != nil || !n.Begun() || len(n.Peers()) != 2 {
+			t.Fatalf("cut after %d: formed again and opened: %v", at, err)
+		}
+		mustClose(t, n)
+		if done {
+			if at < 5 {
+				t.Fatalf("only %d steps", at)
+			}
+			return
+		}
+	}
+}
+
+// brokenLog fails every append while it is told to.
+type brokenLog struct {
+	*raft.InmemStore
+	mu     sync.Mutex
+	broken bool
+}
+
+func (b *brokenLog) set(broken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = broken
+}
+
+func (b *brokenLog) StoreLogs(logs []*raft.Log) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.broken {
+		return errors.New("input/output error")
+	}
+	return b.InmemStore.StoreLogs(logs)
+}
+
+func (b *brokenLog) StoreLog(l *raft.Log) error { return b.StoreLogs([]*raft.Log{l}) }
+
+// TestFailingAppends: a leader whose disk fails is replaced, its writes are unknown, and a follower's disk that fails for
+// a while costs nothing.
+func TestFailingAppends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disks := map[string]*brokenLog{}
+		c := newCluster(t, 3, func(o *Options) {
+			disks[o.ID] = &brokenLog{InmemStore: o.memory.log.(*raft.InmemStore)}
+			o.memory = &memory{disks[o.ID], o.memory.snapshots}
+		})
+		disks["s1"].set(true)
+		if err := c.members["s1"].Form(context.Background(), c.peers()); err == nil {
+			t.Error("formed without a disk")
+		}
+		disks["s1"].set(false)
+		for _, s := range c.live() { // s1 again
+			if err := s.Form(context.Background(), c.peers()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := c.leader(nil)
+		w := c.write(6)
+		f := c.others(l)[0]
+		disks[f.id].set(true)
+		time.Sleep(5 * time.Second)
+		if now := c.leader(nil); now != l {
+			t.Errorf("%s leads instead of %s", now.id, l.id)
+		}
+		disks[f.id].set(false)
+		time.Sleep(5 * time.Second)
+		disks[l.id].set(true)
+		c.until("another leads", func() bool { return l.State() != "Leader" && c.leader(nil) != l })
+		disks[l.id].set(false)
+		w.done()
+	})
+}
