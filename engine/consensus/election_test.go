@@ -106,26 +106,26 @@ func faults(t *testing.T, seed uint64, size int) {
 		switch random.IntN(4) {
 		case 0:
 			c.kill(s)
-			time.Sleep(wait)
+			pass(wait)
 			c.start(s.id)
 		case 1:
 			c.cutOff(s, true)
-			time.Sleep(wait)
+			pass(wait)
 			c.cutOff(s, false)
 		case 2:
 			for _, o := range c.others(s) {
 				c.net.cut(s.id, o.id)
 			}
-			time.Sleep(wait)
+			pass(wait)
 			c.cutOff(s, false)
 		case 3:
 			for _, o := range c.others(s) {
 				c.net.cut(o.id, s.id)
 			}
-			time.Sleep(wait)
+			pass(wait)
 			c.cutOff(s, false)
 		}
-		time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+		pass(time.Duration(random.IntN(1000)) * time.Millisecond)
 	}
 	w.done()
 }
@@ -223,7 +223,7 @@ type slowLog struct {
 
 func (s *slowLog) StoreLogs(logs []*raft.Log) error {
 	if d := s.slow.Load(); d > 0 && s.appends.Add(1)%10 == 0 {
-		time.Sleep(time.Duration(d))
+		pass(time.Duration(d))
 	}
 	return s.InmemStore.StoreLogs(logs)
 }
