@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,11 +48,12 @@ func (b between) Call(ctx context.Context, p room.Procedure, o room.Options) (ro
 		return nil, room.Meta{}, err
 	}
 	// What is asked and answered goes through the codecs, as it does between machines.
+	at := slices.IndexFunc(Room.Calls, func(c room.ProcedureType) bool { return c.New().Name() == p.Name() })
 	b2, err := p.MarshalMsg(nil)
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
-	asked := keyringCall.New()
+	asked := Room.Calls[at].New()
 	if _, err := asked.UnmarshalMsg(b2); err != nil {
 		return nil, room.Meta{}, err
 	}
@@ -59,11 +61,11 @@ func (b between) Call(ctx context.Context, p room.Procedure, o room.Options) (ro
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
-	b3, err := keyringCall.Result.Append(nil, result)
+	b3, err := Room.Calls[at].Result.Append(nil, result)
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
-	result, _, err = keyringCall.Result.Read(b3)
+	result, _, err = Room.Calls[at].Result.Read(b3)
 	return result, room.Meta{}, err
 }
 

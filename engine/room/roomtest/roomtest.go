@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 
 	"rostra/engine/room"
@@ -162,38 +163,75 @@ func hostile(t *testing.T, name string, codec room.Codec, v any) {
 	}
 }
 
-// Fuzz reads whatever bytes as any Query or answer of the room. What can be read can be asked and shown, and arrives the
-// same when it is sent once more.
+// Fuzz reads whatever bytes as any Query, answer, Procedure or result of the room. What can be read can be shown, and
+// arrives the same when it is sent once more.
 func Fuzz(f *testing.F, r room.Room, cases ...Case) {
+	names, codecs := all(r)
+	add := func(name string, v any) {
+		which := slices.Index(names, name)
+		if which < 0 {
+			f.Fatalf("nothing of %s is a %s", r.Name, name)
+		}
+		b, err := codecs[which].Append(nil, v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(which), b)
+	}
 	for _, c := range cases {
 		q, _ := typeOf(r, c.Query)
-		for which := range r.Queries {
-			if r.Queries[which].Name != q.Name {
-				continue
-			}
-			b, _ := q.Query.Append(nil, c.Query)
-			f.Add(uint8(2*which), b)
-			for _, v := range c.Answers {
-				b, _ := q.Answer.Append(nil, v)
-				f.Add(uint8(2*which+1), b)
-			}
+		add("query "+q.Name, c.Query)
+		for _, v := range c.Answers {
+			add("answer "+q.Name, v)
 		}
 	}
+	for _, c := range r.Calls {
+		add("call "+c.New().Name(), c.New())
+	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
-		q := r.Queries[int(which)/2%len(r.Queries)]
-		codec := q.Query
-		if which%2 == 1 {
-			codec = q.Answer
-		}
-		v, _, err := codec.Read(b)
+		at := int(which) % len(codecs)
+		v, _, err := codecs[at].Read(b)
 		if err != nil {
 			return
 		}
-		if asked, is := v.(room.Query); is {
-			_ = asked.Subjects()
+		if q, is := v.(room.Query); is {
+			_ = q.Subjects()
 		}
-		if got, err := through(codec, v); err != nil || !same(codec, got, v) {
-			t.Fatalf("%s: %s became %s, %v", q.Name, show(v), show(got), err)
+		if got, err := through(codecs[at], v); err != nil || !same(codecs[at], got, v) {
+			t.Fatalf("%s: %s became %s, %v", names[at], show(v), show(got), err)
 		}
 	})
+}
+
+// all returns the codecs of everything of the room that travels but Commands, which the log's reader reads.
+func all(r room.Room) (names []string, codecs []room.Codec) {
+	add := func(name string, c room.Codec) {
+		if c.Append != nil {
+			names, codecs = append(names, name), append(codecs, c)
+		}
+	}
+	for _, q := range r.Queries {
+		add("query "+q.Name, q.Query)
+		add("answer "+q.Name, q.Answer)
+	}
+	for _, c := range r.Commands {
+		add("result "+c.New().Name(), c.Result)
+	}
+	for _, c := range r.Calls {
+		add("call "+c.New().Name(), calling(c))
+		add("result "+c.New().Name(), c.Result)
+	}
+	return names, codecs
+}
+
+// calling carries Procedures as servers read them.
+func calling(c room.ProcedureType) room.Codec {
+	return room.Codec{
+		Append: func(b []byte, v any) ([]byte, error) { return v.(room.Procedure).MarshalMsg(b) },
+		Read: func(b []byte) (any, []byte, error) {
+			p := c.New()
+			rest, err := room.ReadKnown(b, p)
+			return p, rest, err
+		},
+	}
 }
