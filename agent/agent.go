@@ -64,6 +64,7 @@ func (s *settings) all() []any {
 type Agent struct {
 	features []room.Room
 	args     []string
+	net      network
 	log      *slog.Logger
 	level    *slog.LevelVar
 	loaded   *config.Loaded
@@ -89,7 +90,7 @@ type Agent struct {
 
 // open puts an agent together. What was opened before an error is closed again.
 func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, out io.Writer) (_ *Agent, err error) {
-	a := &Agent{features: features, args: args, loaded: loaded, now: conf, level: new(slog.LevelVar), leave: make(chan chan error)}
+	a := newAgent(features, args, conf, loaded, system{})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -132,14 +133,24 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	if err != nil {
 		return nil, err
 	}
-	a.host = &room.Host{Certs: certs, Reports: new(room.Reports), Self: self, Log: a.log, Disk: fs, Dir: s.DataDir, Agent: a}
-	if err := a.openEngine(s); err != nil {
-		return nil, err
-	}
-	if err := a.openParts(conf); err != nil {
+	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
 		return nil, err
 	}
 	return a, a.openSurfaces(conf)
+}
+
+func newAgent(features []room.Room, args []string, conf *settings, loaded *config.Loaded, net network) *Agent {
+	return &Agent{features: features, args: args, loaded: loaded, now: conf, net: net, level: new(slog.LevelVar), leave: make(chan chan error)}
+}
+
+// assemble opens all but the surfaces, in the place that the host describes.
+func (a *Agent) assemble(conf *settings, host *room.Host) error {
+	host.Reports, host.Log, host.Agent = new(room.Reports), a.log, a
+	a.host = host
+	if err := a.openEngine(conf.agent); err != nil {
+		return err
+	}
+	return a.openParts(conf)
 }
 
 // close closes what was opened, last first.
@@ -187,7 +198,6 @@ func (a *Agent) run(ctx context.Context) error {
 			group.Go(func() error { return p.Run(ctx) })
 		}
 	}
-	group.Go(func() error { return keepSmall(ctx) })
 	group.Go(func() error { return a.host.Roster.Run(ctx) })
 	group.Go(func() error { return a.port.wait(ctx) })
 	if a.server != nil {
@@ -195,8 +205,11 @@ func (a *Agent) run(ctx context.Context) error {
 	} else {
 		group.Go(func() error { return a.remote.Run(ctx) })
 	}
-	group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
-	group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
+	if a.http != nil {
+		group.Go(func() error { return keepSmall(ctx) })
+		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
+		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
+	}
 	if a.node != nil {
 		group.Go(func() error {
 			select {

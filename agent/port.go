@@ -24,9 +24,9 @@ type serverPort struct {
 func (a *Agent) openPort(s *Settings) error {
 	name := rpc.ServerName(a.host.Self.Datacenter, a.host.Self.Domain)
 	o := rpc.Options{MaxConnsPerClient: s.MaxRPCConns, HandshakeTimeout: s.HandshakeTimeout, Log: a.log.WithGroup("rpc"),
-		Security: rpc.Certified(a.host.Certs, name), LogServer: name}
+		Dial: a.net.Dial, Security: rpc.Certified(a.host.Certs, name), LogServer: name}
 	if s.Server {
-		l, err := net.Listen("tcp", net.JoinHostPort(s.BindAddr, strconv.Itoa(s.ServerPort)))
+		l, err := a.net.Listen(net.JoinHostPort(s.BindAddr, strconv.Itoa(s.ServerPort)))
 		if err != nil {
 			return fmt.Errorf("cannot open the server port: %w; free the address, or set ports.server or bind_addr", err)
 		}
