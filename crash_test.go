@@ -19,7 +19,8 @@ var crashes = flag.Int("crashes", 5, "how often TestCrash kills the agent")
 // writer puts ever higher numbers under its own key and knows how far it is sure to have come.
 type writer struct {
 	key            string
-	sent, answered int // the number last sent, and the last one that was acknowledged
+	sent, answered int           // the number last sent, and the last one that was acknowledged
+	pause          time.Duration // the longest between two acknowledgements
 }
 
 // TestCrash kills the real process with SIGKILL amid 64 writers, again and again, and looks for every acknowledged write

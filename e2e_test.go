@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type process struct {
 	cmd       *exec.Cmd
 	log       *bytes.Buffer
 	HTTP, DNS string
+	api       *api.Client
+	once      sync.Once // makes api
 }
 
 // startAgent starts the program under test (this test binary, called as rostra) and waits until it leads.
@@ -64,11 +67,14 @@ func (p *process) stop(t *testing.T, sig os.Signal) int {
 
 func (p *process) client(t *testing.T) *api.Client {
 	t.Helper()
-	c, err := api.NewClient(&api.Config{Address: p.HTTP})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	p.once.Do(func() {
+		c, err := api.NewClient(&api.Config{Address: p.HTTP})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.api = c
+	})
+	return p.api
 }
 
 // await tries until f succeeds.

@@ -75,8 +75,8 @@ func (a *Agent) openServer(s *Settings) error {
 			one, known := a.host.Roster.Find(id)
 			return one.Address, known
 		}}
-	if s.DataDir != "" {
-		o.Dir = filepath.Join(s.DataDir, "raft")
+	if a.host.Dir != "" {
+		o.Dir = filepath.Join(a.host.Dir, "raft")
 	}
 	if m := s.RaftMultiplier; m > 1 {
 		o.HeartbeatTimeout, o.ElectionTimeout = time.Duration(m)*500*time.Millisecond, time.Duration(m)*500*time.Millisecond

@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/hashicorp/memberlist"
 
 	"rostra/engine/gossip"
 	"rostra/feature/member"
@@ -158,6 +162,11 @@ func (a *Agent) openPool(s *Settings, o gossip.Options, name, key string, allowe
 	if !has {
 		a.log.Warn("the key of encrypt is not in the keyring; the keyring counts, encrypt only begins one", "keyring", keyringFile(s, name))
 	}
+	if _, real := a.net.(system); !real {
+		if o.Transport, err = a.transport(o.BindAddr, o.BindPort); err != nil {
+			return nil, err
+		}
+	}
 	p, err := gossip.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w; free the address, or set ports.%s, %s or bind_addr", err, key, key)
@@ -190,4 +199,18 @@ func (g *gossipSettings) debug(out map[string]any) {
 		"GossipWANGossipNodes": g.WAN.GossipNodes, "GossipWANProbeInterval": g.WAN.ProbeInterval.String(),
 		"GossipWANProbeTimeout": g.WAN.ProbeTimeout.String(), "GossipWANSuspicionMult": g.WAN.SuspicionMult,
 		"GossipWANRetransmitMult": g.WAN.RetransmitMult})
+}
+
+// transport carries a pool over a network that is not the machine's.
+func (a *Agent) transport(ip string, port int) (memberlist.Transport, error) {
+	at := net.JoinHostPort(ip, strconv.Itoa(port))
+	packets, err := a.net.ListenPacket(at)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := a.net.Listen(at)
+	if err != nil {
+		return nil, errors.Join(err, packets.Close())
+	}
+	return gossip.Over(packets, streams, a.net.Dial), nil
 }

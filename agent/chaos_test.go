@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"rostra/kit/httpd"
+	"rostra/kit/simnet"
+)
+
+// Long runs: go test -run TestChaos -chaos 1h ./agent, with -seed to play one fault schedule again.
+var (
+	chaosTime = flag.Duration("chaos", 0, "how long TestChaos goes on with ever new seeds, in real time; 0 is a short run")
+	chaosSeed = flag.Uint64("seed", 0, "play this fault schedule only")
+)
+
+// chaosSpan is the virtual time of one schedule under faults.
+const chaosSpan = 60 * time.Second
+
+// TestChaos runs clients against a cluster while machines die, stall and lose one another, and checks that what the clients
+// saw could have come from one machine. Which schedule was played can be repeated by its seed; which goroutine was first
+// cannot.
+func TestChaos(t *testing.T) {
+	seeds := []uint64{1, 2, 3}
+	if *chaosSeed != 0 {
+		seeds = []uint64{*chaosSeed}
+	}
+	end := time.Now().Add(*chaosTime)
+	for i := 0; i < len(seeds) || *chaosSeed == 0 && time.Now().Before(end); i++ {
+		seed := uint64(i + 1)
+		if i < len(seeds) {
+			seed = seeds[i]
+		}
+		chaos(t, seed)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func chaos(t *testing.T, seed uint64) {
+	servers := 3
+	if seed%4 == 0 {
+		servers = 5
+	}
+	h := &history{}
+	var faults []string
+	simulate(t, seed, servers, 2, func(w *world) {
+		w.awaitLeader()
+		time.Sleep(2 * time.Second)
+		ctx, stop := context.WithCancel(context.Background())
+		var wait sync.WaitGroup
+		for i := range 8 {
+			c := &client{id: i, node: w.nodes[i%len(w.nodes)], hist: h, seen: map[string]seenValue{}}
+			luck := w.rand.Uint64()
+			wait.Go(func() { c.run(ctx, luck) })
+		}
+		faults = w.torment(chaosSpan)
+		w.net.Heal()
+		w.net.Default(simnet.Link{Delay: 200 * time.Microsecond, Jitter: 100 * time.Microsecond})
+		for _, n := range w.nodes {
+			w.net.Host(n.ip).Resume()
+			if !n.up {
+				w.start(n)
+			}
+		}
+		w.until("a leader after all", time.Minute, func() bool { return w.leader() != nil })
+		time.Sleep(5 * time.Second)
+		stop()
+		wait.Wait()
+		w.agree()
+	})
+	judge(t, h, seed)
+	t.Logf("seed %d: %d operations, %d of them certain, %d faults", seed, len(h.ops), h.certain(), len(faults))
+	if t.Failed() {
+		t.Logf("the faults: %q", faults)
+	}
+}
+
+// run does operations at random until ctx ends.
+func (c *client) run(ctx context.Context, luck uint64) {
+	chance := rand.New(rand.NewPCG(luck, 2))
+	for ctx.Err() == nil {
+		key := fmt.Sprintf("k%d", chance.IntN(3))
+		mode := httpd.Default
+		if chance.IntN(4) == 0 {
+			mode = httpd.Consistent
+		}
+		switch n := chance.IntN(10); {
+		case n < 4:
+			c.do(ctx, opIn{kind: opGet, key: key}, mode)
+		case n < 7:
+			c.do(ctx, opIn{kind: opPut, key: key, value: c.value()}, mode)
+		case n < 9:
+			c.do(ctx, opIn{kind: opCAS, key: key, value: c.value()}, mode)
+		default:
+			c.do(ctx, opIn{kind: opDelete, key: key}, mode)
+		}
+		time.Sleep(time.Duration(10+chance.IntN(150)) * time.Millisecond)
+	}
+}
+
+// torment does harm for a while: one thing after the other, some at the same time, and mends it again. It returns what it
+// did.
+func (w *world) torment(span time.Duration) (done []string) {
+	note := func(format string, args ...any) { done = append(done, fmt.Sprintf(format, args...)) }
+	servers := []*simNode{}
+	for _, n := range w.nodes {
+		if n.name[0] == 's' {
+			servers = append(servers, n)
+		}
+	}
+	pick := func() *simNode { return servers[w.rand.IntN(len(servers))] }
+	for end := time.Now().Add(span); time.Now().Before(end); {
+		one, other := pick(), w.nodes[w.rand.IntN(len(w.nodes))]
+		lasts := time.Duration(100+w.rand.IntN(6000)) * time.Millisecond
+		switch w.rand.IntN(8) {
+		case 0: // power cut
+			if one.up {
+				note("%s dies for %v", one.name, lasts)
+				w.kill(one)
+				time.Sleep(lasts)
+				w.start(one)
+			}
+		case 1: // the leader's power is cut
+			if l := w.leader(); l != nil {
+				note("the leader %s dies for %v", l.name, lasts)
+				w.kill(l)
+				time.Sleep(lasts)
+				w.start(l)
+			}
+		case 2: // all at once
+			note("all servers die for %v", lasts)
+			for _, n := range servers {
+				w.kill(n)
+			}
+			time.Sleep(lasts)
+			for _, n := range servers {
+				w.start(n)
+			}
+		case 3:
+			note("%s stalls for %v", one.name, lasts)
+			w.net.Host(one.ip).Pause()
+			time.Sleep(lasts)
+			w.net.Host(one.ip).Resume()
+		case 4:
+			note("%s does not hear %s for %v", other.name, one.name, lasts)
+			w.net.Cut(one.ip, other.ip)
+			time.Sleep(lasts)
+			w.net.Mend(one.ip, other.ip)
+		case 5:
+			var left, right []string
+			for _, n := range w.nodes {
+				if w.rand.IntN(2) == 0 {
+					left = append(left, n.ip)
+				} else {
+					right = append(right, n.ip)
+				}
+			}
+			note("%v and %v are apart for %v", left, right, lasts)
+			w.net.Partition(left, right)
+			time.Sleep(lasts)
+			w.net.Heal()
+		case 6:
+			note("%s is alone for %v", one.name, lasts)
+			var others []string
+			for _, n := range w.nodes {
+				if n != one {
+					others = append(others, n.ip)
+				}
+			}
+			w.net.Partition([]string{one.ip}, others)
+			time.Sleep(lasts)
+			w.net.Heal()
+		case 7:
+			note("the network is bad for %v", lasts)
+			w.net.Default(simnet.Link{Delay: 20 * time.Millisecond, Jitter: 60 * time.Millisecond, Loss: 0.1, Duplicate: 0.1, Reorder: 0.2})
+			time.Sleep(lasts)
+			w.net.Default(simnet.Link{Delay: 200 * time.Microsecond, Jitter: 100 * time.Microsecond})
+		}
+		time.Sleep(time.Duration(w.rand.IntN(2000)) * time.Millisecond)
+	}
+	return done
+}
+
+// agree waits until all servers have the same state, byte for byte.
+func (w *world) agree() {
+	w.t.Helper()
+	w.until("one state on all servers", time.Minute, func() bool {
+		index := uint64(0)
+		for _, n := range w.nodes {
+			if n.server == nil {
+				continue
+			}
+			at := n.server.Counters()["index"]
+			if index != 0 && at != index {
+				return false
+			}
+			index = at
+		}
+		return true
+	})
+}

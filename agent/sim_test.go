@@ -1,0 +1,213 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rostra/config"
+	"rostra/engine/room"
+	"rostra/feature/acl"
+	"rostra/feature/catalog"
+	"rostra/feature/connect"
+	"rostra/feature/health"
+	"rostra/feature/kv"
+	"rostra/feature/local"
+	"rostra/feature/member"
+	"rostra/feature/operator"
+	"rostra/feature/session"
+	"rostra/feature/snapshot"
+	"rostra/feature/txn"
+	"rostra/kit/disk"
+	"rostra/kit/simnet"
+)
+
+// simRooms are the features of the program.
+var simRooms = []room.Room{acl.Room, catalog.Room, health.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
+	operator.Room, snapshot.Room, connect.Room}
+
+// world is a whole cluster in one bubble: real agents, without their HTTP and DNS ports, on a network in memory and disks
+// that forget what was not synced when the power goes. Time is virtual, all faults come from the seed.
+type world struct {
+	t     *testing.T
+	net   *simnet.Net
+	rand  *rand.Rand
+	log   *simLog
+	nodes []*simNode
+}
+
+// simNode is one machine over its lives.
+type simNode struct {
+	*Agent
+	name, ip, id string
+	args         []string
+	disk         *disk.Forgetful
+	up           bool
+	end          func()
+}
+
+// simLog keeps what all agents said, for a run that fails.
+type simLog struct {
+	mu    sync.Mutex
+	lines bytes.Buffer
+}
+
+func (l *simLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lines.Len() > 64<<20 {
+		l.lines.Reset()
+	}
+	return l.lines.Write(b)
+}
+
+// simulate runs f in a bubble with a cluster of its own.
+func simulate(t *testing.T, seed uint64, servers, clients int, f func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: simnet.New(seed), rand: rand.New(rand.NewPCG(seed, 1)), log: new(simLog)}
+		w.net.Default(simnet.Link{Delay: 200 * time.Microsecond, Jitter: 100 * time.Microsecond})
+		defer w.close()
+		for i := range servers + clients {
+			n := &simNode{ip: fmt.Sprintf("10.0.%d.%d", i/200, 1+i%200), disk: disk.NewForgetful()}
+			n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1)
+			n.name = fmt.Sprintf("c%d", i-servers+1)
+			n.args = []string{"-data-dir=/none", "-bind=" + n.ip, "-retry-join=10.0.0.1", "-retry-join=10.0.0.2", "-retry-interval=1s"}
+			if i < servers {
+				n.name = fmt.Sprintf("s%d", i+1)
+				n.args = append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", servers))
+			}
+			n.args = append(n.args, "-node="+n.name)
+			w.nodes = append(w.nodes, n)
+			w.start(n)
+		}
+		f(w)
+	})
+}
+
+func (w *world) start(n *simNode) {
+	w.t.Helper()
+	conf := newSettings(simRooms)
+	loaded, err := config.Load(config.Input{Args: n.args}, conf.all()...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	conf.agent.DataDir = "" // what Serf and others keep in real files is not kept
+	a := newAgent(simRooms, n.args, conf, loaded, w.net.Host(n.ip))
+	a.level.Set(slog.LevelDebug)
+	a.log = newLog(w.log, a.level, false).With("on", n.name)
+	self, err := identity(conf.agent, conf.dns.Domain, n.id, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	certs, err := a.openCerts(&conf.agent.TLS)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: n.disk, Dir: "/" + n.name}); err != nil {
+		w.t.Fatalf("%s cannot start: %v", n.name, err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx) }()
+	n.Agent, n.up = a, true
+	n.end = sync.OnceFunc(func() { stop(); <-done })
+}
+
+// kill is a power cut of one machine: connections break, what was not synced is gone.
+func (w *world) kill(n *simNode) {
+	n.up = false
+	w.net.Host(n.ip).Kill()
+	n.disk = n.disk.PowerCut()
+	n.end() // what the old process does from here on nobody sees
+}
+
+func (w *world) close() {
+	for _, n := range w.nodes {
+		if n.up {
+			w.net.Host(n.ip).Kill()
+			n.up = false
+		}
+		n.end()
+	}
+	time.Sleep(time.Minute) // probes in flight end soon after their pools
+	if w.t.Failed() {
+		file := filepath.Join(w.t.TempDir(), "agents.log")
+		if dir := *simKeep; dir != "" {
+			file = filepath.Join(dir, "agents.log")
+		}
+		w.log.mu.Lock()
+		defer w.log.mu.Unlock()
+		if err := disk.WriteFile(disk.OS(), file, w.log.lines.Bytes(), 0o600); err == nil && *simKeep != "" {
+			w.t.Logf("what the agents said is in %s", file)
+		}
+	}
+}
+
+// until waits in virtual time for what is bound to come about.
+func (w *world) until(what string, limit time.Duration, is func() bool) time.Duration {
+	w.t.Helper()
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if is() {
+			return time.Since(begin)
+		}
+		if time.Since(begin) > limit {
+			w.t.Fatalf("within %v there never was %s", limit, what)
+		}
+	}
+}
+
+// leader returns who leads and is ready; nil while nobody is, or more than one believes it.
+func (w *world) leader() (found *simNode) {
+	for _, n := range w.nodes {
+		if n.up && n.node != nil {
+			if _, ready := n.node.Leading(); ready {
+				if found != nil {
+					return nil
+				}
+				found = n
+			}
+		}
+	}
+	return found
+}
+
+func (w *world) awaitLeader() *simNode {
+	w.t.Helper()
+	var n *simNode
+	w.until("a leader", 30*time.Second, func() bool { n = w.leader(); return n != nil })
+	return n
+}
+
+// TestClusterForms: three servers and two client agents find one another, form one cluster, and the catalog holds them all.
+func TestClusterForms(t *testing.T) {
+	simulate(t, 1, 3, 2, func(w *world) {
+		took := w.until("a leader", 20*time.Second, func() bool { return w.leader() != nil })
+		t.Logf("a leader after %v", took)
+		w.until("all nodes in the catalog", 30*time.Second, func() bool {
+			a, _, err := w.nodes[0].host.Door.Read(context.Background(), catalog.NodesQuery{}, room.Options{})
+			return err == nil && len(a.Value.(catalog.NodeList)) == 5
+		})
+	})
+}
+
+// TestLeaderDies: another server leads within a moment, again and again, and the dead come back as followers.
+func TestLeaderDies(t *testing.T) {
+	simulate(t, 2, 3, 0, func(w *world) {
+		var pauses []time.Duration
+		for range 10 {
+			old := w.awaitLeader()
+			w.kill(old)
+			pauses = append(pauses, w.until("a new leader", 10*time.Second, func() bool { n := w.leader(); return n != nil && n != old }))
+			w.start(old)
+			time.Sleep(2 * time.Second)
+		}
+		t.Logf("pauses: %v", pauses)
+	})
+}
