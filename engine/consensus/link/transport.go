@@ -45,8 +45,9 @@ type Transport struct {
 	patience time.Duration             // deadline of a heartbeat or vote
 	raft     atomic.Pointer[raft.Raft] // once it runs
 
-	mu    sync.Mutex
-	links map[raft.ServerID]*peer
+	mu        sync.Mutex
+	links     map[raft.ServerID]*peer
+	pipelines map[*pipeline]struct{} // open
 }
 
 // peer is what heartbeats have told about another server.
@@ -70,7 +71,7 @@ type Options struct {
 
 // New returns a Transport that listens. Close ends it, and the Streams.
 func New(o Options) *Transport {
-	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, most: o.Most, entry: o.Entry, links: map[raft.ServerID]*peer{},
+	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, most: o.Most, entry: o.Entry, links: map[raft.ServerID]*peer{}, pipelines: map[*pipeline]struct{}{},
 		self: raft.Server{ID: raft.ServerID(o.ID), Address: raft.ServerAddress(o.Address)}, patience: max(time.Second, 2*o.Heartbeat)}
 	t.net.dialing = t.patience
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: t.net, MaxPool: poolSize,
@@ -169,19 +170,7 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, a raft.ServerAddress
 	if err != nil {
 		return nil, err
 	}
-	return pipeline{p, t}, nil
-}
-
-type pipeline struct {
-	raft.AppendPipeline
-	of *Transport
-}
-
-// AppendEntries implements raft.AppendPipeline. Raft sends one request for each entry it is given, or every 50 ms, so
-// without more entries in them a follower that lags would never come nearer.
-func (p pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	p.of.fill(req)
-	return p.AppendPipeline.AppendEntries(req, resp)
+	return t.piped(p), nil
 }
 
 // InstallSnapshot implements raft.Transport.
@@ -227,7 +216,9 @@ func (t *Transport) CloseStreams() {
 
 // Close implements raft.WithClose: it ends the listener and all connections.
 func (t *Transport) Close() error {
-	return errors.Join(t.fast.Close(), t.NetworkTransport.Close())
+	err := errors.Join(t.fast.Close(), t.NetworkTransport.Close())
+	t.closePipelines()
+	return err
 }
 
 // note keeps the answer to a heartbeat. When there is none, connections that did not move since it was sent are cut:
