@@ -56,6 +56,8 @@ func G() { done := make(chan int); go func() { close(done) }(); <-done }
 // sleepers are tests that may sleep, with the reason.
 var sleepers = map[string]string{
 	"feature/session/lead_test.go": "its helpers are called inside bubbles of virtual time only",
+	"agent/sim_test.go":            "the same",
+	"agent/chaos_test.go":          "the same",
 	"engine/gossip/rules_test.go":  "the same",
 }
 

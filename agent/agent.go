@@ -82,10 +82,15 @@ type Agent struct {
 	dns    *dns.Server
 	ports  *listeners
 	closes []func() error // in order of opening
-	leave  chan chan error
 
-	leaving sync.WaitGroup // a graceful leave under way
-	refused atomic.Uint64  // HTTP connections above limits.http_max_conns_per_client
+	leaving leaving
+	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
+}
+
+// leaving is a graceful leave: who asks for one over HTTP, and what is under way.
+type leaving struct {
+	asks chan chan error
+	work sync.WaitGroup
 }
 
 // open puts an agent together. What was opened before an error is closed again.
@@ -140,7 +145,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 }
 
 func newAgent(features []room.Room, args []string, conf *settings, loaded *config.Loaded, net network) *Agent {
-	return &Agent{features: features, args: args, loaded: loaded, now: conf, net: net, level: new(slog.LevelVar), leave: make(chan chan error)}
+	return &Agent{features: features, args: args, loaded: loaded, now: conf, net: net, level: new(slog.LevelVar), leaving: leaving{asks: make(chan chan error)}}
 }
 
 // assemble opens all but the surfaces, in the place that the host describes.
@@ -342,7 +347,7 @@ func (a *Agent) Reload(context.Context) error {
 func (a *Agent) Leave(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {
-	case a.leave <- answer:
+	case a.leaving.asks <- answer:
 		return <-answer
 	case <-ctx.Done():
 		return ctx.Err()

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/hashicorp/memberlist"
-
 	"rostra/engine/gossip"
 	"rostra/feature/member"
 )
@@ -163,7 +161,7 @@ func (a *Agent) openPool(s *Settings, o gossip.Options, name, key string, allowe
 		a.log.Warn("the key of encrypt is not in the keyring; the keyring counts, encrypt only begins one", "keyring", keyringFile(s, name))
 	}
 	if _, real := a.net.(system); !real {
-		if o.Transport, err = a.transport(o.BindAddr, o.BindPort); err != nil {
+		if err = a.carry(&o); err != nil {
 			return nil, err
 		}
 	}
@@ -201,16 +199,17 @@ func (g *gossipSettings) debug(out map[string]any) {
 		"GossipWANRetransmitMult": g.WAN.RetransmitMult})
 }
 
-// transport carries a pool over a network that is not the machine's.
-func (a *Agent) transport(ip string, port int) (memberlist.Transport, error) {
-	at := net.JoinHostPort(ip, strconv.Itoa(port))
+// carry takes a pool to a network that is not the machine's.
+func (a *Agent) carry(o *gossip.Options) error {
+	at := net.JoinHostPort(o.BindAddr, strconv.Itoa(o.BindPort))
 	packets, err := a.net.ListenPacket(at)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	streams, err := a.net.Listen(at)
 	if err != nil {
-		return nil, errors.Join(err, packets.Close())
+		return errors.Join(err, packets.Close())
 	}
-	return gossip.Over(packets, streams, a.net.Dial), nil
+	o.Transport = gossip.Over(packets, streams, a.net.Dial)
+	return nil
 }

@@ -223,13 +223,13 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 	var late <-chan time.Time
 	var departed <-chan departure
 	for {
-		asks := a.leave
+		asks := a.leaving.asks
 		if departed != nil {
 			asks = nil // one leave at a time
 		}
 		select {
 		case err := <-done:
-			a.leaving.Wait()
+			a.leaving.work.Wait()
 			if err != nil {
 				a.log.Error("the agent ends", "error", oneLine(err))
 				return 1
@@ -284,7 +284,7 @@ type departure struct {
 // departing leaves while signals and the time limit are still obeyed.
 func (a *Agent) departing(ctx context.Context, to chan<- error) <-chan departure {
 	done := make(chan departure, 1)
-	a.leaving.Go(func() { done <- departure{a.depart(ctx), to} })
+	a.leaving.work.Go(func() { done <- departure{a.depart(ctx), to} })
 	return done
 }
 
