@@ -138,6 +138,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	if err != nil {
 		return nil, err
 	}
+	self.TLS = s.Server && certs.Now().Incoming() != nil
 	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
 		Server: s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
-		Reconnect: s.Gossip.Advertise}
+		Reconnect: s.Gossip.Advertise, Replica: s.Server && s.ReadReplica}
 	if s.Expect > 1 {
 		self.Expect = s.Expect
 	}

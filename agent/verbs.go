@@ -106,10 +106,10 @@ func check(conf *settings, loaded *config.Loaded) error {
 		return errors.New(at("bootstrap") + "'bootstrap = true' requires 'server = true'")
 	case s.Expect > 0 && !s.Server:
 		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' requires 'server = true'")
-	case s.Expect > 0 && loaded.Dev:
-		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
 	case s.Bootstrap && s.Expect > 0:
 		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
+	case s.Expect > 0 && loaded.Dev:
+		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
