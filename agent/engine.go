@@ -80,7 +80,6 @@ func (a *Agent) openServer(s *Settings) error {
 	}
 	if m := s.RaftMultiplier; m > 1 {
 		o.HeartbeatTimeout, o.ElectionTimeout = time.Duration(m)*500*time.Millisecond, time.Duration(m)*500*time.Millisecond
-		o.LeaderLease = time.Duration(m) * 250 * time.Millisecond
 	}
 	node, err := consensus.Open(o, srv.Machine())
 	if err != nil {

@@ -21,12 +21,24 @@
 //
 //	format                        {"Format":1} and its checksum; a newer or foreign one is refused
 //	log/<first index>-<id>.wal    segments of raft-wal (codec 1), zero-filled to SegmentBytes
-//	log/meta                      the list of segments, Raft's term and vote, and how far the log is known to have reached
+//	log/meta                      the list of segments, Raft's term and vote, and how far the log is known to have reached;
+//	                              the vote is the candidate's address, a zero byte and its id
 //	snapshots/<index>-<term>-<n>/ meta.json and state.bin, the newest two
 //
 // format, meta and meta.json are one line of JSON and one line with the CRC32C of the first, in hex. A name that ends in
 // .tmp was never finished. A log that ends in a write the power cut into is cut back to the last whole append: such a
 // write was never acknowledged. Damage anywhere else is refused with the name of the file.
+//
+// # Elections
+//
+// A follower that has not heard its leader for 500 ms looks for votes within another 500 ms, asking first whether it would
+// get them (pre-vote), so that one that hears nobody deposes nobody. Three servers have a new leader 1.0 s after theirs
+// died (p50 of 20 in TestFailover, at most 1.44 s). Nothing that stands still for 300 ms, an fsync, a garbage
+// collection, changes the leader: heartbeats every 50 to 100 ms pass Raft's main loop and the disk on both sides, and the
+// lease is as long as a follower's patience. With a lease of half of that, which Raft recommends, a leader gave up at
+// 60 of 60 pauses of 300 ms, its own or of a follower it needed, and at up to 6 of 60 of 200 ms (TestPauses); what a
+// shorter lease gives is only that a leader that was cut off says so a quarter of a second earlier. No answer rests
+// on the lease: reads are confirmed by a majority (engine/server).
 package consensus
 
 import (
