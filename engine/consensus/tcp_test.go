@@ -18,7 +18,7 @@ func (tcp) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	return net.DialTimeout("tcp", address, timeout)
 }
 
-// TestRealServers: three of them on TCP and disks, at new addresses in each life: formed, written to, one given 40 MB
+// TestRealServers: three of them on TCP and disks, at new addresses in each life: formed, written to, one given 20 MB
 // by snapshot, the leader stopped under load, all started again.
 func TestRealServers(t *testing.T) {
 	type real struct {
@@ -103,20 +103,24 @@ func TestRealServers(t *testing.T) {
 		lagging = "s2"
 	}
 	mustClose(t, servers[lagging].Node)
-	for i := range 40 {
-		mustPut(t, servers[l].Node, fmt.Sprintf("big%d=%s", i, strings.Repeat("x", 1<<20)))
+	stopped := servers[lagging]
+	delete(servers, lagging)
+	for i := range 20 {
+		l = put(fmt.Sprint("big", i), strings.Repeat("x", 1<<20))
 	}
-	if err := servers[l].Snapshot(context.Background()); err != nil {
-		t.Fatal(err)
+	for _, s := range servers { // whoever leads then has cut its log
+		if err := s.Snapshot(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if start(lagging); true {
-		same("big39", strings.Repeat("x", 1<<20))
-	}
+	servers[lagging] = stopped
+	start(lagging)
+	same("big19", strings.Repeat("x", 1<<20))
 	if servers[lagging].fsm.restores.Load() == 0 {
 		t.Error("the one that lagged was given no snapshot")
 	}
 	mustClose(t, servers[l].Node)
-	stopped := servers[l]
+	stopped = servers[l]
 	delete(servers, l)
 	put("b", "2")
 	servers[l] = stopped
