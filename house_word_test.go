@@ -59,6 +59,7 @@ var sleepers = map[string]string{
 	"agent/sim_test.go":            "the same",
 	"agent/chaos_test.go":          "the same",
 	"engine/gossip/rules_test.go":  "the same",
+	"engine/gossip/sim_test.go":    "the same",
 }
 
 func packageComment(t *tree) (found []guilt) {

@@ -306,6 +306,7 @@ func TestSigns(t *testing.T) {
 		"[ERR] memberlist: Received invalid msgType (71) from=10.0.0.9:41":                                                 "garbage",
 		"[WARN] memberlist: Rejected node x (10.0.9.9): 10.0.9.9 is not allowed":                                           "refused.network",
 		"[ERR] memberlist: Conflicting address for a. Mine: 10.0.0.1:8301 Theirs: 10.0.0.3:8301 Old state: 0":              "refused.identity",
+		"[WARN] memberlist: handler queue full, dropping message (4) from=10.0.0.9:8301":                                   "dropped",
 		"[WARN] serf: received old event deploy from time 3 (current: 4000)":                                               "replayed",
 		"[WARN] memberlist: ignoring alive message for 'c': Member 'c' part of wrong datacenter 'dc2'":                     "",
 		"[ERR] memberlist: Failed push/pull merge: Member 'c' part of wrong datacenter 'dc2' from=10.0.0.9:41":             "",

@@ -24,6 +24,7 @@ var (
 	kindNetwork  = kind{"refused.network", "gossip refused: the address is in none of the allowed networks", slog.LevelWarn}
 	kindGarbage  = kind{"garbage", "gossip that cannot be understood was thrown away", slog.LevelWarn}
 	kindOld      = kind{"replayed", "gossip of long ago was thrown away", slog.LevelWarn}
+	kindFull     = kind{"dropped", "gossip came faster than this agent could take it, and was thrown away", slog.LevelWarn}
 	kindKeyAsks  = kind{"refused.keyring", "gossip: a question about the keyring was thrown away", slog.LevelWarn}
 )
 
@@ -107,6 +108,7 @@ var signs = []struct {
 	{"Rejected node", kindNetwork}, {"Rejected IP update", kindNetwork}, {"Blocked alive", kindNetwork},
 	{"Conflicting address for", kindIdentity}, {"serf: Name conflict for", kindIdentity}, {"Node name conflicts", kindIdentity},
 	{"received old event", kindOld}, {"received old query", kindOld},
+	{"handler queue full", kindFull},
 	{"Decrypt packet failed", kindGarbage}, {"failed to receive", kindGarbage}, {"Failed to decode", kindGarbage},
 	{"Failed to read remote state", kindGarbage}, {"Failed to receive user message", kindGarbage},
 	{"Failed to decompress", kindGarbage}, {"invalid msgType", kindGarbage}, {"msg type (", kindGarbage},

@@ -14,8 +14,13 @@ type Timing struct {
 	ProbeInterval  time.Duration // between probes of some member; LAN 1 s, WAN 5 s, Dev 100 ms
 	ProbeTimeout   time.Duration // for its answer; LAN 500 ms, WAN 3 s, Dev 100 ms
 	SuspicionMult  int           // see above; LAN 4, WAN 6, Dev 3
-	RetransmitMult int           // a message is sent RetransmitMult * ceil(log10(n+1)) times; 4
-	PushPull       time.Duration // between exchanges of the whole list; LAN 30 s, WAN 60 s
+	// Lifeguard (arXiv 1707.00788). A suspect is failed after the time above only if SuspicionMult - 2 other members suspect
+	// it as well; if none does, after SuspicionMaxMult times that. A member whose own probes fail where others' do not
+	// probes up to HealthMax times slower. 1 switches either off.
+	SuspicionMaxMult int           // 6
+	HealthMax        int           // 8
+	RetransmitMult   int           // a message is sent RetransmitMult * ceil(log10(n+1)) times; 4
+	PushPull         time.Duration // between exchanges of the whole list; LAN 30 s, WAN 60 s
 
 	ReconnectTimeout time.Duration // a failed member is dialled for so long, then reaped; 72 h
 	TombstoneTimeout time.Duration // a member that left is listed for so long; 24 h
@@ -31,7 +36,7 @@ func (o *Options) timing() Timing {
 	t := Timing{
 		GossipInterval: 200 * time.Millisecond, GossipNodes: 3,
 		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond,
-		SuspicionMult: 4, RetransmitMult: 4, PushPull: 30 * time.Second,
+		SuspicionMult: 4, SuspicionMaxMult: 6, HealthMax: 8, RetransmitMult: 4, PushPull: 30 * time.Second,
 		ReconnectTimeout: 72 * time.Hour, TombstoneTimeout: 24 * time.Hour,
 		BroadcastTimeout: 5 * time.Second, LeaveDelay: 3 * time.Second,
 	}
@@ -49,6 +54,8 @@ func (o *Options) timing() Timing {
 	override(&t.ProbeInterval, with.ProbeInterval)
 	override(&t.ProbeTimeout, with.ProbeTimeout)
 	override(&t.SuspicionMult, with.SuspicionMult)
+	override(&t.SuspicionMaxMult, with.SuspicionMaxMult)
+	override(&t.HealthMax, with.HealthMax)
 	override(&t.RetransmitMult, with.RetransmitMult)
 	override(&t.PushPull, with.PushPull)
 	override(&t.ReconnectTimeout, with.ReconnectTimeout)
@@ -75,6 +82,7 @@ func (t Timing) into(c *serf.Config) {
 	m.GossipToTheDeadTime = t.PushPull // long enough for the dead to hear of it and to object
 	m.ProbeInterval, m.ProbeTimeout = t.ProbeInterval, t.ProbeTimeout
 	m.SuspicionMult, m.RetransmitMult = t.SuspicionMult, t.RetransmitMult
+	m.SuspicionMaxTimeoutMult, m.AwarenessMaxMultiplier = t.SuspicionMaxMult, t.HealthMax
 	m.PushPullInterval = t.PushPull
 	m.TCPTimeout = max(10*time.Second, 10*t.ProbeTimeout) // LAN 10 s, WAN 30 s
 	m.DeadNodeReclaimTime = reclaim
