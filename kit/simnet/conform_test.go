@@ -167,6 +167,18 @@ func testDeadlines(t *testing.T, a, b net.Conn) {
 		t.Fatal(err)
 	}
 	timedOut(t, <-failed)
+	// One that is moved ahead before it passes.
+	for _, wait := range []time.Duration{20 * time.Millisecond, 60 * time.Millisecond} {
+		if err := a.SetReadDeadline(time.Now().Add(wait)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	_, err = a.Read(one)
+	timedOut(t, err)
+	if took := time.Since(began); took < 40*time.Millisecond {
+		t.Errorf("the earlier deadline counts, after %v", took)
+	}
 	// And one that is taken back in time.
 	if err := a.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)

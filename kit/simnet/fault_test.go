@@ -193,6 +193,46 @@ func TestCut(t *testing.T) {
 	})
 }
 
+// TestPacketsAtCut: a cut takes what is on its way, too.
+func TestPacketsAtCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(1)
+		n.Default(Link{Delay: 10 * ms})
+		a := must[net.PacketConn](t)(n.Host("10.0.0.1").ListenPacket(":1"))
+		b := must[net.PacketConn](t)(n.Host("10.0.0.2").ListenPacket(":1"))
+		must[int](t)(a.WriteTo([]byte("on its way"), b.LocalAddr()))
+		time.Sleep(5 * ms)
+		n.Cut("10.0.0.1", "10.0.0.2")
+		time.Sleep(time.Second)
+		n.Mend("10.0.0.1", "10.0.0.2")
+		must[int](t)(a.WriteTo([]byte("later"), b.LocalAddr()))
+		buf := make([]byte, 100)
+		if k, _, err := b.ReadFrom(buf); err != nil || string(buf[:k]) != "later" {
+			t.Errorf("got %q, %v", buf[:k], err)
+		}
+		if lost := n.Host("10.0.0.1").Counters().PacketsLost; lost != 1 {
+			t.Errorf("%d were lost", lost)
+		}
+	})
+}
+
+// TestLoopback: a machine reaches what listens on its own address at 127.0.0.1, too, and is answered from there.
+func TestLoopback(t *testing.T) {
+	h := New(1).Host("10.0.0.1")
+	a, b := must[net.PacketConn](t)(h.ListenPacket(":1")), must[net.PacketConn](t)(h.ListenPacket(":2"))
+	for _, to := range []string{"127.0.0.1:2", "10.0.0.1:2"} {
+		at := must[*net.UDPAddr](t)(net.ResolveUDPAddr("udp", to))
+		must[int](t)(a.WriteTo([]byte("x"), at))
+		if _, from, err := b.ReadFrom(make([]byte, 1)); err != nil || from.String() != to[:len(to)-1]+"1" {
+			t.Errorf("a packet to %s comes from %v: %v", to, from, err)
+		}
+	}
+	must[net.Listener](t)(h.Listen(":80"))
+	if c := must[net.Conn](t)(h.Dial(t.Context(), "localhost:80")); !c.LocalAddr().(*net.TCPAddr).IP.IsLoopback() {
+		t.Errorf("the connection is from %v", c.LocalAddr())
+	}
+}
+
 func TestPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1)

@@ -25,9 +25,8 @@ type segment struct {
 // half is one direction of a connection. It is guarded by net.mu.
 type half struct {
 	from, to *conn
-	flight   []segment     // in order; the first has an event, unless stuck
-	last     time.Duration // when the last segment is due: nothing overtakes it
-	stuck    bool          // the first cannot go on until someone kicks
+	flight   []segment // in order, nothing overtakes; the first has an event, unless stuck
+	stuck    bool      // the first cannot go on until someone kicks
 	arrived  [][]byte
 	size     int   // bytes in flight and arrived
 	end      error // what comes after what has arrived
@@ -48,8 +47,7 @@ func (h *half) send(s segment) {
 	n := h.from.host.net
 	h.from.host.conns[h.from] = struct{}{} // again, if this answers what came after the end
 	s.held = h.from.host.paused
-	s.due = max(n.now()+h.travel(), h.last)
-	h.last = s.due
+	s.due = n.now() + h.travel()
 	if h.flight = append(h.flight, s); len(h.flight) == 1 {
 		n.at(s.due, h.arrive)
 	}
@@ -97,7 +95,6 @@ func (h *half) kick(late time.Duration) {
 	h.stuck = false
 	s := &h.flight[0]
 	s.due = max(s.due, from.net.now()+late+h.travel())
-	h.last = max(h.last, s.due)
 	from.net.at(s.due, h.arrive)
 }
 
