@@ -150,7 +150,7 @@ func TestCompatibility(t *testing.T) {
 // TestLinks finds files that the documents name and that are not there.
 func TestLinks(t *testing.T) {
 	for _, doc := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/formats.md", "docs/operating.md",
-		"docs/changing.md", "docs/configuration.md", "docs/compatibility.md", "docs/dependencies.md"} {
+		"docs/changing.md", "docs/gossip.md", "docs/configuration.md", "docs/compatibility.md", "docs/dependencies.md"} {
 		for _, name := range deadPaths(readDoc(t, doc)) {
 			t.Errorf("%s names %s, which is not there", doc, name)
 		}
