@@ -36,7 +36,7 @@
 // died (p50 of 20 in TestFailover, at most 1.44 s). Nothing that stands still for 300 ms, an fsync, a garbage
 // collection, changes the leader: heartbeats every 50 to 100 ms pass Raft's main loop and the disk on both sides, and the
 // lease is as long as a follower's patience. With a lease of half of that, which Raft recommends, a leader gave up at
-// 60 of 60 pauses of 300 ms, its own or of a follower it needed, and at up to 6 of 60 of 200 ms (TestPauses); what a
+// 60 of 60 pauses of 300 ms, its own or of a follower it needed, and at 0 to 6 of 60 of 200 ms (TestPauses); what a
 // shorter lease gives is only that a leader that was cut off says so a quarter of a second earlier. No answer rests
 // on the lease: reads are confirmed by a majority (engine/server).
 package consensus
