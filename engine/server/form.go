@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"rostra/engine/consensus"
@@ -23,7 +25,10 @@ func (s *Server) form(ctx context.Context) {
 	tick := time.NewTicker(formPeriod)
 	defer tick.Stop()
 	said := ""
-	for !s.node.Begun() {
+	for tries := 1; !s.node.Begun(); tries++ {
+		if tries%compareAgain == 0 {
+			s.meet(ctx)
+		}
 		err := s.tryForm(ctx)
 		switch {
 		case err == nil:
@@ -37,6 +42,29 @@ func (s *Server) form(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// compareAgain is after how many tries the servers compare their lists of members: news of one may have passed another by,
+// and gossip would do it only every half minute.
+const compareAgain = 10
+
+// meet exchanges the whole list of members with every server that is known.
+func (s *Server) meet(ctx context.Context) {
+	if s.host.LAN == nil {
+		return
+	}
+	var addresses []string
+	for _, m := range s.host.LAN.Members() {
+		if one, is := roster.Parse(m); is && one.ID != s.opts.ID && m.Status == gossip.StatusAlive {
+			addresses = append(addresses, net.JoinHostPort(m.Addr, strconv.Itoa(int(m.Port))))
+		}
+	}
+	if len(addresses) == 0 {
+		return
+	}
+	if _, err := s.host.LAN.Join(ctx, addresses); err != nil {
+		s.opts.Log.Debug("cannot compare members with the other servers", "error", err)
 	}
 }
 
