@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -13,11 +14,11 @@ import (
 // chunks writes a byte stream as frames. An empty frame ends it: without one it is cut short.
 type chunks struct{ s rpc.Stream }
 
-// Write sends b in frames.
+// Write sends b in frames: copies, because the caller uses b again and a stream keeps what it was given.
 func (c chunks) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
 		part := b[:min(len(b), frameBytes)]
-		if err := c.s.Send(part); err != nil {
+		if err := c.s.Send(bytes.Clone(part)); err != nil {
 			return n, err
 		}
 		n += len(part)

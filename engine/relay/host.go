@@ -158,6 +158,9 @@ func (h *Host) apply(ctx context.Context, batch *applyBatch) (msgp.Marshaler, er
 	var at []int // the place of each in the batch
 	for i, a := range batch.List {
 		c, err := h.types.ReadCommand(a.Command)
+		if err == nil && !batch.Final && h.types.leaders(c.Name()) {
+			err = fmt.Errorf("the command %q is the leader's own", c.Name())
+		}
 		if err != nil {
 			said.List[i].Verdict = verdictOf(fault.New(fault.Refused, "%v", err))
 			continue

@@ -97,6 +97,9 @@ func (t *Types) ReadCommand(b []byte) (room.Command, error) {
 	return c, nil
 }
 
+// leaders reports whether only the leader's own loops propose the Command.
+func (t *Types) leaders(command string) bool { return t.commands[command].Leaders }
+
 // result returns the codec of what the Command's Run returns.
 func (t *Types) result(command string) room.Codec {
 	if c := t.commands[command].Result; c.Append != nil {
@@ -143,10 +146,7 @@ func (t *Types) readCall(name string, b []byte) (room.Procedure, room.Codec, err
 		return nil, room.Codec{}, fault.New(fault.Internal, "the procedure %q is unknown to this server; upgrade it", name)
 	}
 	p := known.New()
-	if _, err := msgp.Skip(b); err != nil {
-		return nil, room.Codec{}, fmt.Errorf("cannot decode the procedure %q: %w", name, err)
-	}
-	if _, err := p.UnmarshalMsg(b); err != nil {
+	if _, err := room.ReadKnown(b, p); err != nil {
 		return nil, room.Codec{}, fmt.Errorf("cannot decode the procedure %q: %w", name, err)
 	}
 	return p, t.callResult(name), nil

@@ -72,6 +72,8 @@ type CommandType struct {
 	// Since holds, for each version from 2 on, the level of a server that knows it (build.Level); a version is proposed
 	// once every server of the datacenter has that level.
 	Since []int
+	// Leaders marks Commands that only loops of the leader propose: what an agent sends of them is refused.
+	Leaders bool
 	// Result carries what Run returns; the zero Codec stands for Nothing.
 	Result Codec
 }

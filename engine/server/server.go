@@ -131,9 +131,9 @@ func New(o Options) (*Server, error) {
 
 // NewTypes returns what travels between agents with the given rooms.
 func NewTypes(rooms []room.Room) (*relay.Types, error) {
-	return relay.NewTypes(rooms, room.CommandType{New: func() room.Command { return new(Begin) }, Rules: 1},
-		room.CommandType{New: func() room.Command { return new(SetLevel) }, Rules: 1},
-		room.CommandType{New: func() room.Command { return new(Compare) }, Rules: 1})
+	return relay.NewTypes(rooms, room.CommandType{New: func() room.Command { return new(Begin) }, Rules: 1, Leaders: true},
+		room.CommandType{New: func() room.Command { return new(SetLevel) }, Rules: 1, Leaders: true},
+		room.CommandType{New: func() room.Command { return new(Compare) }, Rules: 1, Leaders: true})
 }
 
 // Apply carries a Command through the log and returns what its Run returned.

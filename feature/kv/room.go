@@ -17,7 +17,7 @@ var Room = room.Room{
 	Commands: []room.CommandType{
 		{New: func() room.Command { return new(Put) }, Rules: 1, Result: room.Bool},
 		{New: func() room.Command { return new(Delete) }, Rules: 1, Result: room.Bool},
-		{New: func() room.Command { return new(Reap) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Reap) }, Rules: 1, Leaders: true, Result: room.Bool},
 	},
 	Queries: []room.QueryType{
 		room.QueryOf[KeyQuery]("kv.key", room.Packed[Found]()),

@@ -19,7 +19,7 @@ var Room = room.Room{
 		{New: func() room.Command { return new(Create) }, Rules: 1, Result: room.String},
 		{New: func() room.Command { return new(Destroy) }, Rules: 1, Result: room.Bool},
 		{New: func() room.Command { return new(Renew) }, Rules: 1, Result: room.Pointer[Session]()},
-		{New: func() room.Command { return new(Expire) }, Rules: 1, Result: room.Int},
+		{New: func() room.Command { return new(Expire) }, Rules: 1, Leaders: true, Result: room.Int},
 	},
 	Queries: []room.QueryType{
 		room.QueryOf[ListQuery]("session.list", room.Packed[List]()),
