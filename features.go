@@ -5,6 +5,7 @@ import (
 	"rostra/feature/acl"
 	"rostra/feature/catalog"
 	"rostra/feature/connect"
+	"rostra/feature/coordinate"
 	"rostra/feature/health"
 	"rostra/feature/kv"
 	"rostra/feature/local"
@@ -17,5 +18,5 @@ import (
 )
 
 // features is what this program can do, in the order in which features may know each other.
-var features = []room.Room{acl.Room, catalog.Room, health.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
-	operator.Room, snapshot.Room, connect.Room, tls.Room}
+var features = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room,
+	txn.Room, local.Room, operator.Room, snapshot.Room, connect.Room, tls.Room}

@@ -25,6 +25,7 @@ import (
 	"rostra/engine/remote"
 	"rostra/engine/room"
 	"rostra/engine/server"
+	"rostra/engine/shelf"
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
@@ -151,7 +152,7 @@ func newAgent(features []room.Room, args []string, conf *settings, loaded *confi
 
 // assemble opens all but the surfaces, in the place that the host describes.
 func (a *Agent) assemble(conf *settings, host *room.Host) error {
-	host.Reports, host.Log, host.Agent = new(room.Reports), a.log, a
+	host.Reports, host.Shelf, host.Log, host.Agent = new(room.Reports), new(shelf.Shelf), a.log, a
 	a.host = host
 	if err := a.openEngine(conf.agent); err != nil {
 		return err

@@ -31,6 +31,8 @@ type gossipSettings struct {
 	ReconnectWAN time.Duration `key:"reconnect_timeout_wan" default:"72h" help:"the same for members of other datacenters"`
 	Advertise    time.Duration `key:"advertise_reconnect_timeout" help:"how long the others keep this agent after it failed; for client agents"`
 
+	NoCoordinates bool `key:"disable_coordinates" help:"estimate no round-trip times; /v1/coordinate answers 401 and near sorts nothing"`
+
 	LAN struct {
 		GossipInterval time.Duration `key:"gossip_lan.gossip_interval" default:"200ms" dev:"100ms" help:"time between rounds of gossip"`
 		GossipNodes    int           `key:"gossip_lan.gossip_nodes" default:"3" help:"members told in a round"`
@@ -145,6 +147,7 @@ func (a *Agent) openPool(s *Settings, o gossip.Options, name, key string, allowe
 	o.Dev, o.Timing, o.AdvertisePort = a.host.Self.Dev, g.timing(o.WAN), o.BindPort
 	o.Tags = member.Tags(&a.host.Self, s.SerfWANPort)
 	o.RejoinAfterLeave, o.AcceptPlain, o.SendPlain = g.Rejoin, !g.VerifyIn, !g.VerifyOut
+	o.DisableCoordinates = g.NoCoordinates
 	o.Logger = a.log.WithGroup("serf")
 	var err error
 	if o.Networks, err = networks(allowed); err != nil {
@@ -190,7 +193,7 @@ func (g *gossipSettings) debug(out map[string]any) {
 	maps.Copy(out, map[string]any{"EncryptKey": key, "EncryptVerifyIncoming": g.VerifyIn, "EncryptVerifyOutgoing": g.VerifyOut,
 		"DisableKeyringFile": g.NoKeyringFile, "SerfAllowedCIDRsLAN": g.LANNetworks, "SerfAllowedCIDRsWAN": g.WANNetworks,
 		"RejoinAfterLeave": g.Rejoin, "ReconnectTimeoutLAN": g.Reconnect.String(), "ReconnectTimeoutWAN": g.ReconnectWAN.String(),
-		"AdvertiseReconnectTimeout": g.Advertise.String(), "GossipLANGossipInterval": g.LAN.GossipInterval.String(),
+		"DisableCoordinates": g.NoCoordinates, "AdvertiseReconnectTimeout": g.Advertise.String(), "GossipLANGossipInterval": g.LAN.GossipInterval.String(),
 		"GossipLANGossipNodes": g.LAN.GossipNodes, "GossipLANProbeInterval": g.LAN.ProbeInterval.String(),
 		"GossipLANProbeTimeout": g.LAN.ProbeTimeout.String(), "GossipLANSuspicionMult": g.LAN.SuspicionMult,
 		"GossipLANRetransmitMult": g.LAN.RetransmitMult, "GossipWANGossipInterval": g.WAN.GossipInterval.String(),

@@ -73,14 +73,6 @@ type Event struct {
 	LTime   uint64 // Serf's Lamport time of the user event
 }
 
-// Coordinate is a place in a space where distance is round-trip time in seconds. Its JSON is Consul's.
-type Coordinate struct {
-	Vec        [8]float64
-	Error      float64
-	Adjustment float64
-	Height     float64
-}
-
 func toMember(m serf.Member) Member {
 	return Member{
 		Name: m.Name, Addr: m.Addr.String(), Port: m.Port, Tags: copyTags(m.Tags), Status: toStatus(m.Status),

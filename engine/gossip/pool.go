@@ -16,9 +16,6 @@ import (
 	"rostra/kit/fault"
 )
 
-// ErrNoCoordinate is returned where coordinates are switched off.
-var ErrNoCoordinate = errors.New("coordinates are disabled")
-
 var errClosed = errors.New("the gossip pool is closed")
 
 // Pool is this process's membership in one pool. Its methods may be called at the same time from several goroutines.
@@ -208,20 +205,6 @@ func (p *Pool) SetTags(tags map[string]string) error {
 // Stats returns the section serf_lan or serf_wan of `info`, in Consul's keys; coordinate_resets is missing while
 // coordinates are disabled.
 func (p *Pool) Stats() map[string]string { return p.serf.Stats() }
-
-// Coordinate returns where this member believes to be, or ErrNoCoordinate.
-func (p *Pool) Coordinate() (*Coordinate, error) {
-	at, err := p.serf.GetCoordinate()
-	if err != nil {
-		return nil, ErrNoCoordinate // Serf has no other reason
-	}
-	c := &Coordinate{Error: at.Error, Adjustment: at.Adjustment, Height: at.Height}
-	if len(at.Vec) != len(c.Vec) {
-		return nil, fmt.Errorf("cannot read the coordinate: it has %d dimensions", len(at.Vec))
-	}
-	copy(c.Vec[:], at.Vec)
-	return c, nil
-}
 
 // Encrypted reports whether the members share a key.
 func (p *Pool) Encrypted() bool { return p.serf.EncryptionEnabled() }

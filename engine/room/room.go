@@ -9,6 +9,7 @@ import (
 	"rostra/engine/consensus"
 	"rostra/engine/gossip"
 	"rostra/engine/roster"
+	"rostra/engine/shelf"
 	"rostra/kit/cert"
 	"rostra/kit/cli"
 	"rostra/kit/disk"
@@ -80,6 +81,7 @@ type Host struct {
 	Roster   *roster.Roster
 	Certs    *cert.Keeper // those of this agent; nil where no agent runs
 	Reports  *Reports     // what it says of itself
+	Shelf    *shelf.Shelf // what features of this agent leave for each other
 	Agent    Agent        // the process itself
 }
 

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -161,15 +160,3 @@ func (r *Roster) Find(id string) (Server, bool) {
 
 // Members returns how many agents of the own datacenter are alive.
 func (r *Roster) Members() int { return r.now.Load().members }
-
-// Datacenters returns the names of all known datacenters, the own first, the others by name.
-func (r *Roster) Datacenters() []string {
-	names := []string{r.dc}
-	for dc := range r.now.Load().servers {
-		if dc != r.dc {
-			names = append(names, dc)
-		}
-	}
-	slices.Sort(names[1:])
-	return names
-}

@@ -60,25 +60,37 @@ func (a handlers) apply(r *httpd.Request, c room.Command, datacenter string) (ht
 	return httpd.Reply{Value: true}, nil
 }
 
-func (a handlers) datacenters(*httpd.Request) (httpd.Reply, error) {
-	return httpd.Reply{Value: []string{a.host.Self.Datacenter}}, nil
+// datacenters needs no leader: a server reads its own pool, an agent asks any server.
+func (a handlers) datacenters(r *httpd.Request) (httpd.Reply, error) {
+	var result room.Result
+	var err error
+	if a.host.Self.Server {
+		result, err = datacenters{}.Call(r.Context(), a.host)
+	} else {
+		result, _, err = a.host.Door.Call(r.Context(), &datacenters{}, room.Options{Token: r.Params.Token, Consistency: httpd.Stale})
+	}
+	if err != nil {
+		return httpd.Reply{}, err
+	}
+	return httpd.Reply{Value: []string(result.(names))}, nil
 }
 
 func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
-	return Read(r, a.host.Door, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)}, false)
+	return Read(r, a.host, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)}, false)
 }
 
 // Read asks the door what the request wants to know and makes a reply of the answer. cacheable marks the endpoints that
-// know ?cached (conventions §10): the door keeps the answers that are asked for current, so all of them count as cached.
-func Read(r *httpd.Request, d room.Door, q room.Query, cacheable bool) (httpd.Reply, error) {
-	answer, meta, err := d.Read(r.Context(), q, room.OptionsOf(r))
+// know ?cached (conventions §10): the door keeps the answers that are asked for current, so all of them count as cached. Lists
+// are in the order of ?near.
+func Read(r *httpd.Request, h *room.Host, q room.Query, cacheable bool) (httpd.Reply, error) {
+	answer, meta, err := h.Door.Read(r.Context(), q, room.OptionsOf(r))
 	if err != nil {
 		return httpd.Reply{}, err
 	}
 	if cacheable {
 		markCached(r, &meta)
 	}
-	return answer.Reply(meta), nil
+	return answer.ReplyNear(r, h, meta), nil
 }
 
 func markCached(r *httpd.Request, m *room.Meta) {
@@ -90,7 +102,7 @@ func markCached(r *httpd.Request, m *room.Meta) {
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	meta := MetaWords(r.Params.NodeMeta)
 	if r.Filter == nil {
-		return Read(r, a.host.Door, ServicesQuery{Meta: meta}, true)
+		return Read(r, a.host, ServicesQuery{Meta: meta}, true)
 	}
 	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
 	if err != nil {
@@ -112,7 +124,7 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return Read(r, a.host.Door, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
+	return Read(r, a.host, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
 		Meta: MetaWords(r.Params.NodeMeta)}, true)
 }
 

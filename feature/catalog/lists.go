@@ -36,6 +36,9 @@ func (l NodeList) Len() int                          { return len(l) }
 func (l NodeList) Item(i int) any                    { return nodeView(l[i]) }
 func (l NodeList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
 
+// NodeAt makes it sortable by distance.
+func (l NodeList) NodeAt(i int) string { return l[i].Node }
+
 // AppendJSON appends the array.
 func (l NodeList) AppendJSON(b []byte) []byte { return appendList(b, l) }
 
@@ -48,6 +51,9 @@ func (l NodeList) Equal(other any) bool {
 func (l InstanceList) Len() int                          { return len(l) }
 func (l InstanceList) Item(i int) any                    { return viewOf(l[i]) }
 func (l InstanceList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
+
+// NodeAt makes it sortable by distance.
+func (l InstanceList) NodeAt(i int) string { return l[i].Node.Node }
 
 // AppendJSON appends the array.
 func (l InstanceList) AppendJSON(b []byte) []byte { return appendList(b, l) }

@@ -23,6 +23,7 @@ var Room = room.Room{
 		room.QueryOf[NodeQuery]("catalog.node", room.Pointer[NodeServices]()),
 		room.QueryOf[FindQuery]("catalog.find", room.Pointer[Node]()),
 	},
+	Calls: []room.ProcedureType{{New: func() room.Procedure { return new(datacenters) }, Result: room.Packed[names]()}},
 	Verbs: verbs(),
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
 		return &room.Part{Routes: handlers{h}.routes()}, nil

@@ -37,7 +37,8 @@ func travelling() []roomtest.Case {
 
 func TestTravel(t *testing.T) {
 	roomtest.Travel(t, Room, travelling()...)
-	roomtest.Results(t, Room, map[string][]any{"catalog.register": {true}, "catalog.deregister": {true}})
+	roomtest.Results(t, Room, map[string][]any{"catalog.register": {true}, "catalog.deregister": {true},
+		"catalog.datacenters": {names{"dc1", "dc2"}, names{}}})
 }
 
 func FuzzTravel(f *testing.F) { roomtest.Fuzz(f, Room, travelling()...) }

@@ -30,14 +30,14 @@ func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing node name")
 	}
-	return catalog.Read(r, a.host.Door, NodeChecksQuery{Node: strings.ToLower(r.Arg)}, false)
+	return catalog.Read(r, a.host, NodeChecksQuery{Node: strings.ToLower(r.Arg)}, false)
 }
 
 func (a handlers) checks(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return catalog.Read(r, a.host.Door, ServiceChecksQuery{Service: strings.ToLower(r.Arg),
+	return catalog.Read(r, a.host, ServiceChecksQuery{Service: strings.ToLower(r.Arg),
 		Meta: catalog.MetaWords(r.Params.NodeMeta)}, false)
 }
 
@@ -45,7 +45,7 @@ func (a handlers) state(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing check state")
 	}
-	return catalog.Read(r, a.host.Door, StateQuery{State: r.Arg, Meta: catalog.MetaWords(r.Params.NodeMeta)}, false)
+	return catalog.Read(r, a.host, StateQuery{State: r.Arg, Meta: catalog.MetaWords(r.Params.NodeMeta)}, false)
 }
 
 func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
@@ -63,5 +63,5 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.HTTP.URL.RawQuery != "" {
 		q.Tags, q.Meta = catalog.JoinWords(r.QueryAll("tag")), catalog.MetaWords(r.Params.NodeMeta)
 	}
-	return catalog.Read(r, a.host.Door, q, true)
+	return catalog.Read(r, a.host, q, true)
 }

@@ -48,6 +48,9 @@ func (l EntryList) Item(i int) any {
 // AppendItem appends entry i.
 func (l EntryList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
 
+// NodeAt returns the node of entry i.
+func (l EntryList) NodeAt(i int) string { return l[i].Node.Node }
+
 // AppendJSON appends the array.
 func (l EntryList) AppendJSON(b []byte) []byte {
 	b = append(b, '[')
@@ -79,6 +82,9 @@ func (l CheckList) Item(i int) any { return l[i].View() }
 
 // AppendItem appends check i.
 func (l CheckList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
+
+// NodeAt returns the node of check i.
+func (l CheckList) NodeAt(i int) string { return l[i].Node }
 
 // AppendJSON appends the array.
 func (l CheckList) AppendJSON(b []byte) []byte {

@@ -14,20 +14,37 @@ import (
 	"rostra/engine/consensus"
 	"rostra/engine/room"
 	"rostra/engine/server"
+	"rostra/engine/shelf"
 	"rostra/kit/httpd"
 )
 
 // Agent is a running server of datacenter dc1 on node n1. It ends with its test.
 type Agent struct {
 	Door *server.Server
-	URL  string // of the HTTP listener
+	Host *room.Host
+	URL  string // of the HTTP listener; "" without one
 	HTTP *http.Transport
 
-	t testing.TB
+	t   testing.TB
+	web http.Handler
 }
 
 // Start runs the rooms, in this order, with the given settings by room name. The features' leader loops run.
 func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
+	t.Helper()
+	a := Inside(t, rooms, settings)
+	listener := httptest.NewServer(a.web)
+	a.URL, a.HTTP = listener.URL, &http.Transport{DisableCompression: true}
+	t.Cleanup(func() {
+		a.HTTP.CloseIdleConnections()
+		listener.CloseClientConnections()
+		listener.Close()
+	})
+	return a
+}
+
+// Inside is Start without a listener: Do calls the handler itself. So it can live in a synctest bubble.
+func Inside(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	door, err := server.New(server.Options{Datacenter: "dc1", ID: "s1", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }})
@@ -38,15 +55,13 @@ func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := &room.Host{Door: door, Cluster: door, Raft: door, Self: room.Identity{Node: "n1", Datacenter: "dc1"}, Log: quiet}
+	host := &room.Host{Door: door, Cluster: door, Raft: door, Self: room.Identity{Node: "n1", Datacenter: "dc1"}, Log: quiet, Shelf: new(shelf.Shelf)}
 	door.Attach(node, host, nil)
 	routes, loops := open(t, host, rooms, settings)
 	web, err := httpd.New(httpd.Options{}, routes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := httptest.NewServer(web.Handler())
-	transport := &http.Transport{DisableCompression: true}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- door.Run(ctx, loops) }()
@@ -55,14 +70,11 @@ func Start(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		transport.CloseIdleConnections()
-		listener.CloseClientConnections()
-		listener.Close()
 		if err := node.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return &Agent{Door: door, URL: listener.URL, HTTP: transport, t: t}
+	return &Agent{Door: door, Host: host, t: t, web: web.Handler()}
 }
 
 func open(t testing.TB, host *room.Host, rooms []room.Room, settings map[string]any) (routes []httpd.Route, loops []room.Loop) {
@@ -89,6 +101,11 @@ func (a *Agent) Send(method, path string, body io.Reader) (int, http.Header, str
 	r, err := http.NewRequest(method, a.URL+path, body)
 	if err != nil {
 		a.t.Fatal(err)
+	}
+	if a.URL == "" {
+		w := httptest.NewRecorder()
+		a.web.ServeHTTP(w, r)
+		return w.Code, w.Header(), w.Body.String()
 	}
 	resp, err := a.HTTP.RoundTrip(r)
 	if err != nil {
