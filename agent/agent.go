@@ -5,7 +5,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -228,6 +226,7 @@ func (a *Agent) run(ctx context.Context) error {
 		})
 	}
 	err := group.Wait()
+	a.handOver(context.Background())
 	return errors.Join(err, a.close())
 }
 
@@ -342,40 +341,5 @@ func (a *Agent) Reload(context.Context) error {
 	a.http.SetMaxConnsPerClient(next.agent.MaxConns)
 	a.dns.Reload(next.dns)
 	a.now = next
-	return nil
-}
-
-// Leave leaves the pools in good order; the process ends soon after the answer.
-func (a *Agent) Leave(ctx context.Context) error {
-	answer := make(chan error, 1)
-	select {
-	case a.leaving.asks <- answer:
-		return <-answer
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// depart takes this agent out of gossip and, while others can still ask, lets them.
-func (a *Agent) depart(ctx context.Context) error {
-	a.log.Info("leaving")
-	var pools errgroup.Group // at once: each takes seconds to be sure that the others know
-	for _, pool := range []*gossip.Pool{a.host.WAN, a.host.LAN} {
-		if pool != nil {
-			pools.Go(func() error { return pool.Leave(ctx) })
-		}
-	}
-	left := pools.Wait()
-	if a.server != nil {
-		if _, all := a.server.Peers(); len(all) > 1 {
-			select {
-			case <-time.After(a.now.agent.DrainTime):
-			case <-ctx.Done():
-			}
-		}
-	}
-	if left != nil {
-		return fmt.Errorf("cannot leave: %w", left)
-	}
 	return nil
 }

@@ -211,3 +211,31 @@ func TestLeaderDies(t *testing.T) {
 		t.Logf("pauses: %v", pauses)
 	})
 }
+
+// TestLeaderStops: a leader that stops in order hands over, so that nobody notices more than a moment.
+func TestLeaderStops(t *testing.T) {
+	simulate(t, 3, 3, 0, func(w *world) {
+		var pauses []time.Duration
+		for range 3 {
+			old := w.awaitLeader()
+			begin := time.Now()
+			stopped := make(chan struct{})
+			go func() { defer close(stopped); old.end() }()
+			w.until("another leader", 10*time.Second, func() bool {
+				for _, n := range w.nodes {
+					if _, ready := n.node.Leading(); n != old && n.up && ready {
+						return true
+					}
+				}
+				return false
+			})
+			pauses = append(pauses, time.Since(begin))
+			<-stopped
+			old.up = false
+			w.net.Host(old.ip).Kill()
+			w.start(old)
+			time.Sleep(3 * time.Second)
+		}
+		t.Logf("pauses: %v", pauses)
+	})
+}
