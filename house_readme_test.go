@@ -36,7 +36,7 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	p := ports(t, 6)
-	script := strings.NewReplacer("go build -o rostra .", "", "localhost:8500", "localhost:"+p[0], "-p 8600", "-p "+p[1],
+	script := strings.NewReplacer("go build -o rostra .", "", "localhost:8500", "localhost:"+p[0], "127.0.6.1:8500", "127.0.6.1:"+p[0], "-p 8600", "-p "+p[1],
 		"8080", p[2], "rostra agent", fmt.Sprintf("rostra agent -node=n1 -http-port=%s -dns-port=%s -server-port=%s -serf-lan-port=%s -serf-wan-port=%s",
 			p[0], p[1], p[3], p[4], p[5]), "$(mktemp -d)", dir).Replace(strings.Join(blocks, "\n"))
 	out, log := tour(t, dir, "CONSUL_HTTP_ADDR=localhost:"+p[0], script)
@@ -44,6 +44,7 @@ func TestReadme(t *testing.T) {
 	for _, want := range []string{
 		"Success! Data written to: greeting\n", `"Key":"greeting"`, "hello\n", "127.0.0.1\n", "1 1 " + p[2] + " n1.node.dc1.consul.\n",
 		`"Output": "it lives\n"`, `"Status": "critical"`, "127.0.0.1\n", "hello\n", "Saved and verified snapshot to index", "exit code 0\n",
+		"c1 ", "client", "Success! Data written to: greeting\n", `"127.0.5.`, `"127.0.5.`, "hello\n",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
