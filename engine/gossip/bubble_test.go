@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,8 +14,8 @@ import (
 	"rostra/kit/simnet"
 )
 
-// on opens a member's sockets on a machine of a simulated network.
-func on(t *testing.T, h *simnet.Host) memberlist.Transport {
+// plugs opens a member's sockets on a machine of a simulated network.
+func plugs(t *testing.T, h *simnet.Host) (net.PacketConn, net.Listener) {
 	t.Helper()
 	packets, err := h.ListenPacket(":8301")
 	if err != nil {
@@ -24,6 +25,12 @@ func on(t *testing.T, h *simnet.Host) memberlist.Transport {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return packets, streams
+}
+
+func on(t *testing.T, h *simnet.Host) memberlist.Transport {
+	t.Helper()
+	packets, streams := plugs(t, h)
 	return Over(packets, streams, h.Dial)
 }
 
