@@ -19,6 +19,9 @@ func counters(h *room.Host, r *httpd.Request) (any, error) {
 	}
 	all := h.Cluster.Counters()
 	maps.Copy(all, h.Agent.Counters())
+	if p, err := pilotOf(h); err == nil {
+		maps.Copy(all, p.counters())
+	}
 	return all, nil
 }
 

@@ -36,7 +36,7 @@ func TestStatus(t *testing.T) {
 	hosts := map[string]*room.Host{"": own, "dc1": own, "dc2": {Raft: group{all: three[:2]}}, "dc3": {Raft: group{}}, "dc4": nil,
 		"dc5": {Raft: group{leader: "gone", all: three[:1]}}}
 	client := &room.Host{Door: between{hosts: hosts}, Self: room.Identity{Datacenter: "dc1"}, Cluster: counting{}, Agent: counting{}}
-	part, err := Room.Open(client, nil)
+	part, err := Room.Open(client, new(Settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +72,16 @@ func TestStatus(t *testing.T) {
 }
 
 func TestTravel(t *testing.T) {
+	conf := defaults()
+	roomtest.Travel(t, Room, roomtest.Case{Query: configQuery{}, Answers: []any{(*Config)(nil), &conf}},
+		roomtest.Case{Query: usageQuery{}, Answers: []any{usage{}, usage{Services: 1, Nodes: 2}}})
 	full := &keyringReport{Datacenters: []string{"dc1", "dc2"}, Pools: []keyringPool{{Datacenter: "dc1", Nodes: 2, Error: "e",
 		Messages: []said{{"n", "t"}}, Keys: []counted{{key1, 2}}, Primary: []counted{{key1, 1}}}, {WAN: true}}}
 	roomtest.Results(t, Room, map[string][]any{"operator.keyring": {full, &keyringReport{}, (*keyringReport)(nil)},
-		"operator.status": {servers{}, servers{Leader: "a:1", Peers: []string{"a:1", "b:1"}}}})
+		"operator.datacenters": {names{}, names{[]string{"dc1"}}}, "operator.peers": {peerList{}, peerList{[]peer{{"a", "n", "a:1", true, true, 7}}}},
+		"operator.progress": {progress{}, progress{7, 2, -1, []string{"a"}}}, "operator.remove": {true, false}, "operator.transfer": {nil},
+		"operator.state": {stateReport{}, stateReport{true, 1, []serverLine{{ID: "a", Node: "n", Gossip: 1, Since: 3, Healthy: true, Contact: -1}}}},
+		"autopilot.set":  {true, false}, "operator.status": {servers{}, servers{Leader: "a:1", Peers: []string{"a:1", "b:1"}}}})
 }
 
 func FuzzTravel(f *testing.F) { roomtest.Fuzz(f, Room) }
