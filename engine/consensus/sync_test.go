@@ -108,7 +108,7 @@ func TestALeaderThatVanishesWhileItSendsASnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.net.choke(l.id, 500<<10) // the snapshot of 2 MB is cut in its middle
-		f = c.start(f.id)
+		c.start(f.id)
 		c.until("it is being sent", func() bool { return c.net.choked(l.id) })
 		c.cutOff(l, true)
 		at := time.Now()

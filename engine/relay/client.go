@@ -81,10 +81,9 @@ type Client struct {
 	all *Clients
 	to  rpc.Target
 
-	mu     sync.Mutex // guards queue and busy
-	queue  []*pending
-	queued int // bytes
-	busy   int // batches on their way
+	mu    sync.Mutex // guards queue and busy
+	queue []*pending
+	busy  int // batches on their way
 }
 
 // pending is a Command that waits for its batch.

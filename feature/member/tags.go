@@ -1,12 +1,12 @@
 package member
 
 import (
-	"fmt"
 	"strconv"
 
 	"rostra/engine/build"
 	"rostra/engine/gossip"
 	"rostra/engine/room"
+	"rostra/kit/fault"
 )
 
 // The values of the tag "role".
@@ -46,7 +46,7 @@ func Tags(self *room.Identity, wanPort int) map[string]string {
 func AcceptLAN(dc string) func(gossip.Member) error {
 	return func(m gossip.Member) error {
 		if its := m.Tags["dc"]; its != dc {
-			return fmt.Errorf("Member '%s' part of wrong datacenter '%s'; this pool is of '%s'", m.Name, its, dc)
+			return fault.New(fault.Refused, "Member '%s' part of wrong datacenter '%s'; this pool is of '%s'", m.Name, its, dc)
 		}
 		return nil
 	}
@@ -55,7 +55,7 @@ func AcceptLAN(dc string) func(gossip.Member) error {
 // AcceptWAN says who belongs to the pool between datacenters: servers.
 func AcceptWAN(m gossip.Member) error {
 	if m.Tags["role"] != roleServer {
-		return fmt.Errorf("Member '%s' is not a server; client agents join the LAN pool of their datacenter", m.Name)
+		return fault.New(fault.Refused, "Member '%s' is not a server; client agents join the LAN pool of their datacenter", m.Name)
 	}
 	return nil
 }

@@ -208,7 +208,8 @@ func TestNoResumption(t *testing.T) {
 	c.VerifyIncoming, c.VerifyOutgoing = true, true
 	s := load(t, c)
 	out, in := s.Outgoing("a").Clone(), s.Incoming()
-	if out == s.Outgoing("a") || s.Outgoing("a") != s.Outgoing("a") || in != s.Incoming() {
+	again := s.Outgoing("a")
+	if out == again || again != s.Outgoing("a") || in != s.Incoming() {
 		t.Error("not the same each time")
 	}
 	out.ClientSessionCache = tls.NewLRUClientSessionCache(4)
