@@ -58,6 +58,7 @@ var sleepers = map[string]string{
 	"feature/session/lead_test.go": "its helpers are called inside bubbles of virtual time only",
 	"agent/sim_test.go":            "the same",
 	"agent/chaos_test.go":          "the same",
+	"agent/recover_sim_test.go":    "the same",
 	"engine/gossip/rules_test.go":  "the same",
 	"engine/gossip/sim_test.go":    "the same",
 }

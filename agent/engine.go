@@ -81,6 +81,10 @@ func (a *Agent) openServer(s *Settings) error {
 	if m := s.RaftMultiplier; m > 1 {
 		o.HeartbeatTimeout, o.ElectionTimeout = time.Duration(m)*500*time.Millisecond, time.Duration(m)*500*time.Millisecond
 	}
+	recovered, err := a.recoverPeers(&o)
+	if err != nil {
+		return err
+	}
 	node, err := consensus.Open(o, srv.Machine())
 	if err != nil {
 		return err
@@ -91,6 +95,9 @@ func (a *Agent) openServer(s *Settings) error {
 		return node.Close(ctx)
 	})
 	srv.Attach(node, a.host, a.port)
+	if err := recovered(); err != nil {
+		return err
+	}
 	a.port.Serve(relay.NewHost(srv.Types(), srv))
 	a.port.start()
 	a.server, a.node = srv, node

@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rostra/engine/consensus"
+	"rostra/kit/disk"
+)
+
+// When the quorum is lost for good, an operator writes who the servers are now into raft/peers.json of each that is left, and
+// starts it (docs/operating.md). The file replaces the stored group once, and is removed.
+
+const (
+	peersFile = "peers.json"
+	mostPeers = 1 << 20 // bytes of the file
+)
+
+// readPeers returns what the directory's peers.json asks for; nil without one.
+func readPeers(fs disk.FS, dir string) ([]consensus.Peer, error) {
+	name := filepath.Join(dir, peersFile)
+	b, err := disk.ReadFile(fs, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read who the servers are now: %w", err)
+	}
+	peers, err := parsePeers(b)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %s: %w; correct it, or remove it to start with the servers that are stored", name, err)
+	}
+	return peers, nil
+}
+
+// parsePeers reads [{"id": "<node id>", "address": "ip:port", "non_voter": false}, …].
+func parsePeers(b []byte) ([]consensus.Peer, error) {
+	if len(b) > mostPeers {
+		return nil, fmt.Errorf("it has %d bytes, more than a list of servers can have", len(b))
+	}
+	var old []string
+	if json.Unmarshal(b, &old) == nil && len(old) > 0 {
+		return nil, errors.New(`it lists addresses alone, as for Raft protocol 2; write {"id": "<node id>", "address": "ip:port"} for each server, the id from the file node-id of its data directory`)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	var list []struct {
+		ID       string `json:"id"`
+		Address  string `json:"address"`
+		NonVoter bool   `json:"non_voter"`
+	}
+	if err := d.Decode(&list); err != nil {
+		return nil, fmt.Errorf("it is not a list of servers: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the list")
+	}
+	var peers []consensus.Peer
+	ids, addresses, voters := map[string]bool{}, map[string]bool{}, 0
+	for i, one := range list {
+		id := strings.ToLower(one.ID)
+		at, err := netip.ParseAddrPort(one.Address)
+		switch {
+		case !uuidForm.MatchString(id):
+			return nil, fmt.Errorf("server %d: id %q is no node id", i+1, one.ID)
+		case err != nil || at.Port() == 0 || at.Addr().IsUnspecified():
+			return nil, fmt.Errorf("server %d: address %q is no ip:port", i+1, one.Address)
+		case ids[id] || addresses[at.String()]:
+			return nil, fmt.Errorf("server %d: its id or address is there twice", i+1)
+		}
+		ids[id], addresses[at.String()] = true, true
+		if !one.NonVoter {
+			voters++
+		}
+		peers = append(peers, consensus.Peer{ID: id, Address: at.String(), Voter: !one.NonVoter})
+	}
+	if voters == 0 {
+		return nil, errors.New("no server in it votes")
+	}
+	return peers, nil
+}
+
+// recoverPeers lets the options replace the stored group if peers.json says so, and tells the plan. done removes the file: it
+// is called once the log is open.
+func (a *Agent) recoverPeers(o *consensus.Options) (done func() error, err error) {
+	nothing := func() error { return nil }
+	if o.Dir == "" {
+		return nothing, nil
+	}
+	if o.Recover, err = readPeers(a.host.Disk, o.Dir); err != nil || o.Recover == nil {
+		return nothing, err
+	}
+	inspected := *o
+	inspected.Streams = nil // Inspect talks to nobody
+	plan, err := consensus.Inspect(inspected)
+	if err != nil {
+		return nothing, err
+	}
+	a.log.Warn("peers.json replaces the servers of the cluster")
+	for line := range strings.Lines(plan.String()) {
+		a.log.Warn("recovery: " + strings.TrimRight(line, "\n"))
+	}
+	return func() error {
+		if err := a.host.Disk.Remove(filepath.Join(o.Dir, peersFile)); err != nil {
+			return fmt.Errorf("cannot remove peers.json, which must count once only: %w", err)
+		}
+		a.log.Info("the servers are replaced; peers.json is removed")
+		return a.host.Disk.SyncDir(o.Dir)
+	}, nil
+}
