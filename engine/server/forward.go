@@ -43,7 +43,7 @@ func (s *Server) knowsLeader() bool {
 }
 
 // observePeriod is how often a server looks who leads; who waits for a leader learns of it that soon.
-const observePeriod = 20 * time.Millisecond
+const observePeriod = 50 * time.Millisecond
 
 // lostTime is how long parked default reads outlive the contact with a leader. Who holds a lock learns by their end that it
 // may be lost; a session of this server's node lives longer than that.
