@@ -17,6 +17,7 @@ import (
 	"rostra/feature/acl"
 	"rostra/feature/catalog"
 	"rostra/feature/connect"
+	"rostra/feature/coordinate"
 	"rostra/feature/health"
 	"rostra/feature/kv"
 	"rostra/feature/local"
@@ -30,7 +31,7 @@ import (
 )
 
 // simRooms are the features of the program.
-var simRooms = []room.Room{acl.Room, catalog.Room, health.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
+var simRooms = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
 	operator.Room, snapshot.Room, connect.Room}
 
 // world is a whole cluster in one bubble: real agents, without their HTTP and DNS ports, on a network in memory and disks
@@ -237,5 +238,39 @@ func TestLeaderStops(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}
 		t.Logf("pauses: %v", pauses)
+	})
+}
+
+// TestServerIsReplaced: a server that died is taken out of the log's group once another has come for it, and the new one
+// gets its vote.
+func TestServerIsReplaced(t *testing.T) {
+	simulate(t, 6, 3, 1, func(w *world) {
+		l := w.awaitLeader()
+		time.Sleep(15 * time.Second)
+		dead := w.nodes[0]
+		if dead == l {
+			dead = w.nodes[1]
+		}
+		w.kill(dead)
+		fresh := &simNode{name: "s4", ip: "10.0.7.7", id: "00000000-0000-4000-8000-0000000000aa", disk: disk.NewForgetful()}
+		fresh.args = []string{"-data-dir=/none", "-bind=" + fresh.ip, "-node=s4", "-server", "-bootstrap-expect=3",
+			"-retry-join=" + l.ip, "-retry-interval=1s"}
+		w.nodes = append(w.nodes, fresh)
+		w.start(fresh)
+		took := w.until("three voters without the dead one", 3*time.Minute, func() bool {
+			n := w.leader()
+			if n == nil {
+				return false
+			}
+			voters, gone := 0, true
+			for _, p := range n.node.Peers() {
+				gone = gone && p.ID != dead.id
+				if p.Voter {
+					voters++
+				}
+			}
+			return gone && voters == 3
+		})
+		t.Logf("replaced after %v", took)
 	})
 }
