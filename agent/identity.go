@@ -40,7 +40,7 @@ func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data_dir: cannot make %s: %w; choose another directory or make it writable", dir, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "raft", "format")); errors.Is(err, os.ErrNotExist) {
+	if !ours(dir) {
 		for _, theirs := range []string{"raft/raft.db", "raft/wal", "raft/peers.info", "serf/local.snapshot", "server_metadata.json", "mdb"} {
 			if _, err := os.Lstat(filepath.Join(dir, theirs)); err == nil {
 				return nil, fmt.Errorf("data_dir: %s belongs to Consul (it holds %s); name a new directory, and bring keys over with `consul kv export` and `rostra kv import`", dir, theirs)
@@ -64,6 +64,16 @@ func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
 	return unlock, sweep(fs, dir)
+}
+
+// ours reports whether Rostra has used a directory before: only then is there a lock. A client agent has no log to tell by.
+func ours(dir string) bool {
+	for _, mark := range []string{disk.LockName, filepath.Join("raft", "format")} {
+		if _, err := os.Lstat(filepath.Join(dir, mark)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // sweep removes what a crash in the middle of a restore left: whole states, with all their secrets.

@@ -50,6 +50,20 @@ func TestPrepareDir(t *testing.T) {
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
+	// What gossip keeps is named like Consul's; a client agent has nothing else and must come back.
+	if err := os.MkdirAll(filepath.Join(dir, "serf"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "serf", "local.snapshot"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = prepareDir(fs, dir)
+	if err != nil {
+		t.Fatalf("a client agent's directory: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

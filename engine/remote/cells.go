@@ -11,10 +11,11 @@ import (
 	"rostra/kit/httpd"
 )
 
-// Bounds of the live answers that nobody holds at the moment.
+// Bounds of the live answers that nobody holds at the moment. What is asked for now and then must be there when the
+// servers are not, so they are kept long, and none goes by its age while no server is there to tell it again.
 const (
 	idleAnswers = 1024
-	idleTime    = 60 * time.Second
+	idleTime    = time.Hour
 	sweepPeriod = 10 * time.Second
 )
 
@@ -101,13 +102,18 @@ func (c *cells) leave(one *cell) {
 	}
 }
 
+// forgettable reports whether nobody has asked for a cell for long, so that it may be forgotten. mu is held.
+func (c *cells) forgettable(one *cell) bool {
+	return c.subs != nil && one.users == 0 && time.Since(one.last) > idleTime
+}
+
 // sweep drops what nobody asked for a while, and if that is little some of the rest. mu is held.
 func (c *cells) sweep() {
 	c.swept = time.Now()
 	surplus := c.idle - idleAnswers*7/8
 	for _, old := range []bool{true, false} {
 		for _, one := range c.byKey {
-			if one.users == 0 && (old && time.Since(one.last) > idleTime || !old && c.idle > idleAnswers && surplus > 0) {
+			if old && c.forgettable(one) || !old && one.users == 0 && c.idle > idleAnswers && surplus > 0 {
 				c.drop(one)
 				c.idle--
 				surplus--
@@ -131,7 +137,7 @@ func (c *cells) connect(subs *relay.Subscriptions) error {
 	defer c.mu.Unlock()
 	c.subs, c.byID, c.heard = subs, map[uint64]*cell{}, time.Now()
 	for _, one := range c.byKey {
-		if one.users == 0 && time.Since(one.last) > idleTime {
+		if c.forgettable(one) {
 			c.drop(one)
 			c.idle--
 			continue

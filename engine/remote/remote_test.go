@@ -190,6 +190,13 @@ func TestWithoutServers(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	agent.cells.mu.Lock()
+	agent.cells.byKey[key{get{"a"}, ""}].last, agent.cells.swept = time.Time{}, time.Time{}
+	agent.cells.sweep()
+	agent.cells.mu.Unlock()
+	if b, _, err := agent.Read(context.Background(), get{"a"}, stale); err != nil || b.Shared != a.Shared {
+		t.Errorf("asked again after long: %v, %v", b.Value, err)
+	}
 	l.roster.Set()
 	for _, o := range []room.Options{byDefault, stale, {Index: 7}} {
 		if _, _, err := agent.Read(context.Background(), get{"c"}, o); !errors.Is(err, ErrNoServers) {
