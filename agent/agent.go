@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -264,12 +265,13 @@ func connectEnabled(settings []any) bool {
 	return false
 }
 
-// Counters returns what HTTP, DNS and gossip counted since the start.
+// Counters returns what HTTP, DNS, gossip and the server port counted since the start.
 func (a *Agent) Counters() map[string]uint64 {
 	out := map[string]uint64{"http.connections.refused": a.refused.Load()}
 	for name, n := range a.dns.Counters() {
 		out[name] = n
 	}
+	maps.Copy(out, a.port.Counters())
 	for pool, p := range map[string]*gossip.Pool{"lan": a.host.LAN, "wan": a.host.WAN} {
 		if p != nil {
 			for name, n := range p.Counters() {
