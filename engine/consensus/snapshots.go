@@ -47,6 +47,7 @@ type snapshotDir struct {
 	id    string
 	index uint64
 	term  uint64
+	seq   int // among those of the same index and term
 	meta  snapshotMeta
 	err   error
 }
@@ -80,8 +81,7 @@ func (s *snapshotStore) scan() ([]snapshotDir, error) {
 	var found []snapshotDir
 	for _, n := range names {
 		d := snapshotDir{id: n}
-		var seq int
-		if _, err := fmt.Sscanf(n, "%d-%d-%d", &d.index, &d.term, &seq); err != nil || strings.HasSuffix(n, disk.TempSuffix) {
+		if _, err := fmt.Sscanf(n, "%d-%d-%d", &d.index, &d.term, &d.seq); err != nil || strings.HasSuffix(n, disk.TempSuffix) {
 			continue
 		}
 		d.err = readRecord(s.fs, filepath.Join(s.dir, n, "meta.json"), &d.meta)
@@ -220,7 +220,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	}
 	for _, d := range found {
 		if d.index == index && d.term == term {
-			seq++
+			seq = max(seq, d.seq+1) // older ones may be gone
 		}
 	}
 	id := fmt.Sprintf("%020d-%020d-%06d", index, term, seq)
