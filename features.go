@@ -6,6 +6,7 @@ import (
 	"rostra/feature/catalog"
 	"rostra/feature/connect"
 	"rostra/feature/coordinate"
+	"rostra/feature/event"
 	"rostra/feature/health"
 	"rostra/feature/kv"
 	"rostra/feature/local"
@@ -19,4 +20,4 @@ import (
 
 // features is what this program can do, in the order in which features may know each other.
 var features = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room,
-	txn.Room, local.Room, operator.Room, snapshot.Room, connect.Room, tls.Room}
+	txn.Room, event.Room, local.Room, operator.Room, snapshot.Room, connect.Room, tls.Room}

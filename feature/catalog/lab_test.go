@@ -143,8 +143,8 @@ func newAgent(t testing.TB, rooms ...room.Room) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Attach(node, nil, nil)
 	host := &room.Host{Door: srv, Self: room.Identity{Datacenter: "dc", Node: "s1"}, Log: quiet}
+	srv.Attach(node, host, nil)
 	var routes []httpd.Route
 	for _, r := range rooms {
 		part, err := r.Open(host, nil)

@@ -121,10 +121,16 @@ type keeper struct {
 	flying   map[item]bool                  // what is just being written there
 	along    company                        // of dirty: removed checks that the catalog drops with their removed service
 	queue    map[item]bool                  // of dirty: what the syncer has to send now
-	wake     chan struct{}                  // tells the syncer that queue has grown
-	retry    chan struct{}                  // tells it that a write failed
+	signals                                 // to the syncer
 	nodeSent bool                           // the catalog has our node's row
 	foreign  wire.Pairs                     // tagged addresses of the row that are not ours to change
+}
+
+// signals tell the syncer what it does not see by itself.
+type signals struct {
+	wake   chan struct{} // queue has grown
+	retry  chan struct{} // a write failed
+	leader chan struct{} // another server leads
 }
 
 func newKeeper(h *room.Host, s *Settings) *keeper {
@@ -132,8 +138,8 @@ func newKeeper(h *room.Host, s *Settings) *keeper {
 	k := &keeper{host: h, log: h.Log, settings: &own, crew: newCrew(),
 		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{},
 		dirty: map[item]bool{}, flying: map[item]bool{}, queue: map[item]bool{},
-		along: company{map[string]map[string]bool{}, map[string]string{}},
-		wake:  make(chan struct{}, 1), retry: make(chan struct{}, 1)}
+		along:   company{map[string]map[string]bool{}, map[string]string{}},
+		signals: signals{wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), leader: make(chan struct{}, 1)}}
 	k.edits.seed, k.flights.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	return k
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/engine/shelf"
+	"rostra/feature/event"
 )
 
 // Settings are the agent's settings for what runs on it.
@@ -35,6 +37,7 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	shelf.Put[event.Local](h.Shelf, k)
 	return k.part(), nil
 }
 

@@ -18,7 +18,8 @@ import (
 // minute by comparing everything (spec agent.md §5). This agent is the authority for its own node.
 const (
 	fullSyncPeriod = 60 * time.Second
-	restoredPeriod = time.Second // after an archive replaced the state, and up to twice that
+	leaderPeriod   = 3 * time.Second // after another server began to lead, and up to twice that and more in large clusters
+	restoredPeriod = time.Second     // after an archive replaced the state, and up to twice that
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
@@ -71,6 +72,10 @@ func (k *keeper) converge(ctx context.Context) {
 		case <-restored: // the catalog may have lost what was in step with it
 			restored = k.restored()
 			within(spread(restoredPeriod, k.scale()))
+		case <-k.leader:
+			if d := spread(leaderPeriod, k.scale()); time.Until(due) > d {
+				within(d)
+			}
 		case <-k.retry:
 			if d := spread(retryPeriod, 1); time.Until(due) > d {
 				within(d)

@@ -10,6 +10,7 @@ type Resource string
 // The resources this version asks for.
 const (
 	Agent    Resource = "agent"
+	Event    Resource = "event"
 	Key      Resource = "key"
 	Keyring  Resource = "keyring"
 	Node     Resource = "node"
