@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"rostra/engine/room"
@@ -135,7 +136,11 @@ func (c *Client) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 		return err
 	}
 	// A server that refuses says so before it has read everything: then sending fails, and the answer tells why.
-	_, sent := io.Copy(chunks{s}, r)
+	from := &noted{r: r}
+	_, sent := io.Copy(chunks{s}, from)
+	if from.err != nil {
+		return fmt.Errorf("cannot read the archive: %w", from.err) // the stream ends with this call, and so the server's wait
+	}
 	if sent == nil {
 		sent = chunks{s}.end()
 	}
@@ -148,6 +153,20 @@ func (c *Client) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 		return err
 	}
 	return v.err()
+}
+
+// noted is a reader that keeps its error, apart from those of who writes what it reads.
+type noted struct {
+	r   io.Reader
+	err error
+}
+
+func (n *noted) Read(b []byte) (int, error) {
+	k, err := n.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
 }
 
 func (c *Client) open(ctx context.Context, method string, o room.Options) (rpc.Stream, error) {

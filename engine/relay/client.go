@@ -19,6 +19,9 @@ type Caller interface {
 	Stream(ctx context.Context, to rpc.Target, method string) (rpc.Stream, error)
 }
 
+// longestWait is more than any server lets a read block.
+const longestWait = 11 * time.Minute
+
 // patience is how much longer than the answering server's own waiting a call may take.
 const patience = 5 * time.Second
 
@@ -220,8 +223,11 @@ func (c *Client) call(ctx context.Context, method string, ask msgp.Marshaler, sa
 // within bounds a call: by what the server may wait, and for a blocking read its wait.
 func (c *Client) within(ctx context.Context, o room.Options) (context.Context, context.CancelFunc) {
 	limit := c.all.hold + patience
-	if o.Index > 0 {
+	switch {
+	case o.Index > 0 && o.Wait > 0:
 		limit += o.Wait
+	case o.Index > 0:
+		limit += longestWait // the server's own default
 	}
 	return context.WithTimeout(ctx, limit)
 }

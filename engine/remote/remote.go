@@ -141,9 +141,9 @@ func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 // maxLevel: servers encode Commands anew with the rules that all of them know.
 const maxLevel = 1 << 30
 
-// Call runs a procedure on a server.
+// Call runs a procedure on a server. Those that any server may run change nothing and are asked again of another.
 func (r *Remote) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
-	return ask(ctx, r, true, func(to *relay.Client) (room.Result, room.Meta, error) { return to.Call(ctx, p, o) })
+	return ask(ctx, r, o.Consistency == httpd.Stale, func(to *relay.Client) (room.Result, room.Meta, error) { return to.Call(ctx, p, o) })
 }
 
 // Read answers a Query: from a live answer if that is new enough for what is asked, else by a server.

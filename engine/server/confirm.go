@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,7 +114,7 @@ func (s *Server) round() (uint64, error) {
 	ctx, end := context.WithTimeout(context.Background(), roundTime)
 	defer end()
 	if t := s.ready.Load(); t != nil {
-		return s.confirmTerm(ctx, t, "")
+		return s.confirmTerm(ctx, t)
 	}
 	to, ok := s.leader()
 	if !ok {
@@ -129,10 +130,24 @@ func (s *Server) Reach(ctx context.Context, from string, term uint64) (uint64, e
 	if t == nil || t.number != term {
 		return 0, fault.New(fault.NotApplied, "this server does not lead term %d", term)
 	}
-	if len(s.others(from)) <= s.node.Voters()/2 { // asker and leader are a quorum already
+	if quorate(s.node.Peers(), s.opts.ID, from) {
 		return s.stillIn(t)
 	}
 	return s.rounds.join(ctx)
+}
+
+// quorate reports whether the named servers alone are a majority of those that vote.
+func quorate(peers []consensus.Peer, ids ...string) bool {
+	voters, have := 0, 0
+	for _, p := range peers {
+		if p.Voter {
+			voters++
+			if slices.Contains(ids, p.ID) {
+				have++
+			}
+		}
+	}
+	return have > voters/2
 }
 
 // stillIn returns this leader's index if its own word still counts for the term.
@@ -144,10 +159,10 @@ func (s *Server) stillIn(t *term) (uint64, error) {
 	return index, nil
 }
 
-// others returns the voters whose word is still needed to confirm this server's term, itself and the one named from apart.
-func (s *Server) others(from string) (list []consensus.Peer) {
+// others returns the voters but for this server.
+func (s *Server) others() (list []consensus.Peer) {
 	for _, p := range s.node.Peers() {
-		if p.Voter && p.ID != s.opts.ID && p.ID != from {
+		if p.Voter && p.ID != s.opts.ID {
 			list = append(list, p)
 		}
 	}
@@ -156,12 +171,9 @@ func (s *Server) others(from string) (list []consensus.Peer) {
 
 // confirmTerm asks voters until a quorum agrees that nobody was elected after this server. It asks no more than are needed,
 // unless they do not answer soon.
-func (s *Server) confirmTerm(ctx context.Context, t *term, from string) (uint64, error) {
-	voters := s.others(from)
-	need := s.node.Voters() / 2
-	if from != "" {
-		need--
-	}
+func (s *Server) confirmTerm(ctx context.Context, t *term) (uint64, error) {
+	voters := s.others()
+	need := (len(voters) + 1) / 2 // with this server a majority
 	said := make(chan bool, len(voters))
 	asked := 0
 	ask := func(n int) {

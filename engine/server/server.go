@@ -199,7 +199,8 @@ func (s *Server) decider(room.Options) authz.Decider { return authz.AllowAll{} }
 // Call runs a procedure: on the leader, with Stale here, with o.Server on that server.
 func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
 	if !s.own(o) {
-		return elsewhere(s, ctx, o, true, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+		harmless := o.Consistency == httpd.Stale // others may change something, and are not run twice
+		return elsewhere(s, ctx, o, harmless, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Call(ctx, p, o)
 		})
 	}
