@@ -12,7 +12,8 @@ import (
 // issueWorkloads are what the table of goals needs.
 const issueWorkloads = "fsync,kv-put-1,kv-put-64,kv-put-256,ceiling-put-*,kv-get-64,ceiling-get-64," +
 	"health-service-64,health-service-gzip-64,ceiling-health-*,register-catalog-64,register-agent," +
-	"dns-a-3,dns-a-50-edns,ceiling-dns-*,watch-svc-5000,watch-svc-among,mem-100k-kv,restart-100k,start-dev,idle-server"
+	"dns-a-3,dns-a-50-edns,ceiling-dns-*,watch-svc-5000,watch-svc-among,mem-100k-kv,restart-100k,start-dev,idle-server," +
+	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv"
 
 // goal is one row of the table: a figure, perhaps against a ceiling of the same run, and what it must reach.
 type goal struct {
@@ -52,6 +53,12 @@ var goals = []goal{
 	{"restart-100k: first right read, ms", fkey{"restart-100k", "first_read"}, fkey{}, "<=", 1500, "5,600–6,600"},
 	{"restart-100k: wrong answers before it", fkey{"restart-100k", "early_404"}, fkey{}, "==", 0, "700"},
 	{"start-dev: to leader, ms", fkey{"start-dev", "leader"}, fkey{}, "<=", 100, "102"},
+	{"kv-put-3srv-256: CPU of all servers per write, µs", fkey{"kv-put-3srv-256", cpuOp}, fkey{}, "<=", 65, "273"},
+	{"kv-put-3srv-256: writes/s", fkey{"kv-put-3srv-256", "rate"}, fkey{}, ">=", 21182, "6,052"},
+	{"kv-put-3srv through a follower, against the leader", fkey{"kv-put-3srv-follower-256", "rate"}, fkey{"kv-put-3srv-256", "rate"}, "ratio >=", 0.7, "0.68"},
+	{"kv-get-3srv-follower-64: CPU per default read, µs", fkey{"kv-get-3srv-follower-64", cpuOp}, fkey{}, "<=", 45, "184"},
+	{"failover-3srv: pause of writes, ms", fkey{"failover-3srv", "no_writes"}, fkey{}, "<=", 1500, "1,900"},
+	{"failover-3srv: acknowledged writes lost", fkey{"failover-3srv", "lost"}, fkey{}, "==", 0, "0"},
 	{"binary, MB (build it with -ldflags='-s -w')", fkey{"start-dev", "binary"}, fkey{}, "<=", 40, "131"},
 }
 
