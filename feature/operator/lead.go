@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rostra/engine/build"
 	"rostra/engine/consensus"
+	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/engine/roster"
 	"rostra/engine/shelf"
@@ -48,6 +50,14 @@ type counted64 struct{ added, promoted, demoted, removed, moved, failed atomic.U
 func newPilot(h *room.Host, initial Config) *pilot {
 	p := &pilot{raft: h.Raft, door: h.Door, roster: h.Roster, self: h.Self.ID, log: h.Log, initial: initial, look: make(chan struct{}),
 		settle: func() time.Duration { return 0 }, bury: func(string) error { return nil }}
+	if h.Raft != nil && h.Roster == nil { // without gossip there is but one
+		_, all := h.Raft.Peers()
+		p.roster = roster.Of(h.Self.Datacenter)
+		for _, one := range all {
+			p.roster.Set(roster.Server{ID: one.ID, Node: h.Self.Node, Datacenter: h.Self.Datacenter, Address: one.Address, Build: build.Consul,
+				Voter: true, Status: gossip.StatusAlive})
+		}
+	}
 	if h.LAN != nil {
 		p.settle = func() time.Duration { return 2 * h.LAN.Sync() }
 		p.bury = func(node string) error { return h.LAN.ForceLeave(node, false) }

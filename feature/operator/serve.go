@@ -36,6 +36,9 @@ func (*stateAsk) Allowed(d authz.Decider) error       { return mayRead(d) }
 
 // Call implements room.Procedure.
 func (*datacentersAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {
+	if h.Roster == nil { // without gossip there is but one
+		return names{[]string{h.Self.Datacenter}}, nil
+	}
 	return names{h.Roster.Datacenters()}, nil
 }
 
@@ -67,7 +70,7 @@ func (*peersAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {
 	list := peerList{}
 	for _, one := range all {
 		line := peer{ID: one.ID, Address: one.Address, Leader: one.ID == leader, Voter: one.Voter}
-		if s, known := h.Roster.Find(one.ID); known {
+		if s, known := p.roster.Find(one.ID); known {
 			line.Node = s.Node
 		}
 		switch {

@@ -12,9 +12,7 @@ import (
 	"testing"
 
 	"rostra/engine/consensus"
-	"rostra/engine/gossip"
 	"rostra/engine/room"
-	"rostra/engine/roster"
 	"rostra/engine/server"
 	"rostra/engine/shelf"
 	"rostra/kit/httpd"
@@ -57,10 +55,8 @@ func Inside(t testing.TB, rooms []room.Room, settings map[string]any) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := &room.Host{Door: door, Cluster: door, Raft: door, Log: quiet, Shelf: new(shelf.Shelf),
-		Self: room.Identity{Node: "n1", ID: "s1", Datacenter: "dc1", Server: true},
-		Roster: roster.Of("dc1", roster.Server{ID: "s1", Node: "n1", Datacenter: "dc1", Address: "127.0.0.1:8300", Build: "1.21.4",
-			Voter: true, Status: gossip.StatusAlive})}
+	host := &room.Host{Door: door, Cluster: door, Raft: door, Self: room.Identity{Node: "n1", ID: "s1", Datacenter: "dc1"}, Log: quiet,
+		Shelf: new(shelf.Shelf)}
 	door.Attach(node, host, nil)
 	routes, loops := open(t, host, rooms, settings)
 	web, err := httpd.New(httpd.Options{}, routes)
