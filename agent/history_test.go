@@ -127,7 +127,7 @@ type seenValue struct {
 func (c *client) do(ctx context.Context, in opIn, mode httpd.Consistency) {
 	ctx, end := context.WithTimeout(ctx, 5*time.Second)
 	defer end()
-	door := c.node.host.Door
+	door := c.node.running.Load().host.Door
 	call := time.Now().UnixNano()
 	var out opOut
 	var err error

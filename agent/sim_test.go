@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,8 @@ type world struct {
 
 // simNode is one machine over its lives.
 type simNode struct {
-	*Agent
+	*Agent       // of the goroutine that starts and kills
+	running      atomic.Pointer[Agent] // the same, for clients
 	name, ip, id string
 	args         []string
 	disk         *disk.Forgetful
@@ -118,6 +120,7 @@ func (w *world) start(n *simNode) {
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()
 	n.Agent, n.up = a, true
+	n.running.Store(a)
 	n.end = sync.OnceFunc(func() { stop(); <-done })
 }
 
