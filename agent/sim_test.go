@@ -47,7 +47,7 @@ type world struct {
 
 // simNode is one machine over its lives.
 type simNode struct {
-	*Agent       // of the goroutine that starts and kills
+	*Agent                             // of the goroutine that starts and kills
 	running      atomic.Pointer[Agent] // the same, for clients
 	name, ip, id string
 	args         []string
