@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/feature/health"
@@ -33,6 +34,16 @@ func (k *keeper) scale() int {
 		return 1
 	}
 	return scaleOf(len(k.host.LAN.Members()))
+}
+
+// leaving reports whether this agent is on its way out: what it told the catalog now would bring back the node that the
+// leader has just removed.
+func (k *keeper) leaving() bool {
+	if k.host.LAN == nil {
+		return false
+	}
+	status := k.host.LAN.Local().Status
+	return status == gossip.StatusLeaving || status == gossip.StatusLeft
 }
 
 func scaleOf(nodes int) int {

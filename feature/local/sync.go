@@ -81,8 +81,14 @@ func (k *keeper) converge(ctx context.Context) {
 				within(d)
 			}
 		case <-wake:
-			k.pushAll(ctx, k.takeQueue())
+			if !k.leaving() {
+				k.pushAll(ctx, k.takeQueue())
+			}
 		case <-full.C:
+			if k.leaving() {
+				within(spread(retryPeriod, 1))
+				continue
+			}
 			if err := k.compare(ctx); err != nil {
 				if ctx.Err() == nil {
 					k.log.Warn("cannot compare with the catalog", "error", err)
