@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"os"
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 }
 
 // setupScript gives each script free ports and the environment that points the verbs at its agent. AGENT holds the flags
-// that every agent of a script needs.
+// that every agent of a script needs; IP1 to IP8 are addresses for those that have one each, ONE and TWO keys for gossip.
 func setupScript(env *testscript.Env) error {
 	ports, err := freePorts(5)
 	if err != nil {
@@ -50,6 +52,11 @@ func setupScript(env *testscript.Env) error {
 	for i, name := range names {
 		env.Setenv(name, ports[i])
 	}
+	for i := range 8 {
+		env.Setenv(fmt.Sprintf("IP%d", i+1), freeMachine())
+	}
+	env.Setenv("ONE", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{3}, 32)))
+	env.Setenv("TWO", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{4}, 32)))
 	env.Setenv("CONSUL_HTTP_ADDR", "127.0.0.1:"+ports[0])
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("ports", fmt.Sprintf(`{"ports":{"http":%s,"dns":%s,"server":%s,"serf_lan":%s,"serf_wan":%s},"log_level":"WARN","node_name":"n1"}`,
