@@ -59,6 +59,8 @@ var sleepers = map[string]string{
 	"agent/sim_test.go":            "the same",
 	"agent/chaos_test.go":          "the same",
 	"agent/recover_sim_test.go":    "the same",
+	"agent/disk_sim_test.go":       "the same",
+	"agent/locks_sim_test.go":      "the same",
 	"engine/gossip/rules_test.go":  "the same",
 	"engine/gossip/sim_test.go":    "the same",
 }

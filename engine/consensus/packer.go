@@ -274,7 +274,7 @@ func (p *packer) pack() ([]*proposal, []byte) {
 		commands[i] = pr.command
 	}
 	p.commands.Add(uint64(len(batch)))
-	p.last = max(p.last, p.now().UnixNano())
+	p.last = max(p.last+1, p.now().UnixNano()) // each entry has a time of its own, even if the clock ran back
 	return batch, encodeEntry(p.last, commands, size)
 }
 

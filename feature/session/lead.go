@@ -58,7 +58,8 @@ func (t timers) due(list []*renewal, now time.Time, first bool) []Seen {
 		if !known || have.renewed != row.Renewed {
 			left := 2 * time.Duration(row.Life)
 			if !first {
-				left -= min(left, max(0, time.Duration(now.UnixNano()-row.Renewed)))
+				// The leader looks every second, so what it sees for the first time is hardly older: more is a clock that jumped.
+				left -= min(left, 2*expiryPeriod, max(0, time.Duration(now.UnixNano()-row.Renewed)))
 			}
 			have = timer{row.Renewed, now.Add(left)}
 			t[row.ID] = have

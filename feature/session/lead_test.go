@@ -127,3 +127,18 @@ func (d *labDoor) expect(end time.Time) {
 		d.t.Error("the session did not end")
 	}
 }
+
+// TestClockJumpsAhead: a session that was renewed just now outlives a clock that jumps ahead before the leader looks.
+func TestClockJumpsAhead(t *testing.T) {
+	timers, now := timers{}, time.Now()
+	row := func(at time.Time) []*renewal {
+		return []*renewal{{ID: "s", Renewed: at.UnixNano(), Life: wire.Duration(10 * time.Second)}}
+	}
+	timers.due(row(now), now, true)
+	if over := timers.due(row(now.Add(time.Second)), now.Add(5*time.Hour), false); len(over) != 0 {
+		t.Errorf("it ends: %v", over)
+	}
+	if over := timers.due(row(now.Add(time.Second)), now.Add(5*time.Hour+20*time.Second), false); len(over) != 1 {
+		t.Errorf("it never ends: %v", over)
+	}
+}
