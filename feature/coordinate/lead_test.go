@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,11 +38,20 @@ func TestPending(t *testing.T) {
 // counting counts the Commands that it is given.
 type counting struct {
 	room.Door
+	mu    sync.Mutex // guards sizes
 	sizes []int
 	fail  error
 }
 
+func (d *counting) all() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprint(d.sizes)
+}
+
 func (d *counting) Apply(_ context.Context, c room.Command, _ room.Options) (room.Result, room.Meta, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.sizes = append(d.sizes, len(c.(*Update).Entries))
 	return nil, room.Meta{}, d.fail
 }
@@ -61,21 +71,21 @@ func TestWriter(t *testing.T) {
 		}
 		time.Sleep(writePeriod - time.Second)
 		synctest.Wait()
-		if len(door.sizes) != 0 {
-			t.Errorf("written early: %v", door.sizes)
+		if got := door.all(); got != "[]" {
+			t.Errorf("written early: %s", got)
 		}
 		time.Sleep(3 * writePeriod)
 		synctest.Wait()
-		if fmt.Sprint(door.sizes) != "[128 128 128 128 128]" {
-			t.Errorf("Commands of %v", door.sizes)
-		}
-		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "dropped=60") {
-			t.Errorf("log: %s", text)
+		if got := door.all(); got != "[128 128 128 128 128]" {
+			t.Errorf("Commands of %s", got)
 		}
 		p.add(at("late", 1))
 		stop()
 		if err := <-ended; err != context.Canceled {
 			t.Error(err)
+		}
+		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "dropped=60") {
+			t.Errorf("log: %s", text)
 		}
 		if list, _ := p.take(); len(list) != 0 {
 			t.Errorf("left behind: %v", list)

@@ -45,6 +45,12 @@ func (r *running) Instances() map[string][]string {
 	return r.tags
 }
 
+func (r *running) runs(tags map[string][]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tags = tags
+}
+
 func (r *running) Resync() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,8 +170,8 @@ func TestDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := cluster(t, 5, simnet.Link{Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.05, Duplicate: 0.3, Reorder: 0.3})
 		time.Sleep(10 * time.Second) // all know all
-		all[1].local.tags = map[string][]string{"web-1": {"v1"}}
-		all[2].local.tags = map[string][]string{"web-2": {"v2"}}
+		all[1].local.runs(map[string][]string{"web-1": {"v1"}})
+		all[2].local.runs(map[string][]string{"web-2": {"v2"}})
 		for _, step := range []struct {
 			fire string
 			want [5]string // what is new on each
@@ -293,8 +299,11 @@ func TestNewLeader(t *testing.T) {
 			t.Error(err)
 		}
 		for _, m := range all {
-			if m.local.resyncs != 1 || m.names() != "" {
-				t.Errorf("%s: told %d times, events %q", m.host.Self.Node, m.local.resyncs, m.names())
+			m.local.mu.Lock()
+			told := m.local.resyncs
+			m.local.mu.Unlock()
+			if told != 1 || m.names() != "" {
+				t.Errorf("%s: told %d times, events %q", m.host.Self.Node, told, m.names())
 			}
 		}
 	})

@@ -73,7 +73,7 @@ func (g *gate) commands() int {
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	srv, err := server.New(server.Options{Datacenter: "dc1", Rooms: []room.Room{catalog.Room, health.Room}, Log: quiet,
+	srv, err := server.New(server.Options{Datacenter: "dc1", ID: "s1", Rooms: []room.Room{catalog.Room, health.Room}, Log: quiet,
 		Lineage: func() string { return "test" }})
 	if err != nil {
 		t.Fatal(err)
