@@ -111,7 +111,7 @@ func (r *Roster) Refresh() {
 	next := &list{byID: map[string]Server{}, servers: map[string][]Server{}}
 	if r.wan != nil {
 		for _, m := range r.wan.Members() {
-			if s, is := Parse(m); is && s.Datacenter != r.dc {
+			if s, is := Parse(m); is && s.Datacenter != r.dc && s.Status != gossip.StatusLeft {
 				next.add(s, r.dc)
 			}
 		}
@@ -149,7 +149,8 @@ func (r *Roster) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Servers returns all known servers of a datacenter ("" is the own), by name, also those that failed or left.
+// Servers returns all known servers of a datacenter ("" is the own), by name, also those that failed, and of the own those
+// that left. A datacenter that all its servers have left is not known any more.
 func (r *Roster) Servers(dc string) []Server { return r.now.Load().servers[cmp.Or(dc, r.dc)] }
 
 // Find returns the server of the own datacenter with the ID.

@@ -125,27 +125,46 @@ func (s *Server) reachable(o room.Options) ([]roster.Server, error) {
 	return alive, nil
 }
 
+// elsewhereTime is how much longer than the hold time a request may take elsewhere, over all servers that are tried: less
+// than what an agent grants its server, which so gets the reason and does not think ill of its server.
+const elsewhereTime = 2 * time.Second
+
 // elsewhere asks the servers that may answer, one after the other, until one does. What a server surely did not get goes to
 // the next; what it may have got too, if it changes nothing.
-func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless bool, ask func(*relay.Client, room.Options) (T, room.Meta, error)) (T, room.Meta, error) {
+func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless bool, ask func(context.Context, *relay.Client, room.Options) (T, room.Meta, error)) (T, room.Meta, error) {
 	var none T
 	servers, err := s.reachable(o)
 	if err != nil {
 		return none, room.Meta{}, err
 	}
 	o.Datacenter = servers[0].Datacenter
+	limit := s.opts.Hold + elsewhereTime
+	if o.Index > 0 {
+		limit += o.Wait
+	}
+	patient, end := context.WithTimeout(ctx, limit)
+	defer end()
 	for _, one := range servers {
 		to := s.clients.To(rpc.Target{Address: one.Address, Server: s.serverName(one.Datacenter)})
 		var v T
 		var meta room.Meta
-		v, meta, err = ask(to, o)
-		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)) {
+		v, meta, err = ask(patient, to, o)
+		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !fault.Is(err, fault.Unknown) {
 			return v, meta, err
 		}
+		if patient.Err() != nil || fault.Is(err, fault.Unknown) && !harmless {
+			break
+		}
 	}
-	if o.Server == "" {
-		s.opts.Log.Debug("no server of the datacenter answers", "datacenter", o.Datacenter, "error", err)
+	if o.Datacenter == s.opts.Datacenter {
+		return none, room.Meta{}, err
+	}
+	s.opts.Log.Debug("no server of the datacenter answers", "datacenter", o.Datacenter, "error", err)
+	switch {
+	case harmless || fault.Is(err, fault.NotApplied):
 		err = errUnreachable
+	case patient.Err() != nil:
+		err = fault.New(fault.Unknown, "%s; the write may have happened: %s", errUnreachable, err)
 	}
 	return none, room.Meta{}, err
 }
@@ -156,7 +175,7 @@ func (s *Server) archiveElsewhere(ctx context.Context, o room.Options) (func(io.
 		write func(io.Writer) error
 		index uint64
 	}
-	a, _, err := elsewhere(s, ctx, o, true, func(to *relay.Client, o room.Options) (a archive, m room.Meta, err error) {
+	a, _, err := elsewhere(s, ctx, o, true, func(_ context.Context, to *relay.Client, o room.Options) (a archive, m room.Meta, err error) {
 		a.write, a.index, err = to.Archive(ctx, o)
 		return a, m, err
 	})
@@ -166,7 +185,7 @@ func (s *Server) archiveElsewhere(ctx context.Context, o room.Options) (func(io.
 // unarchiveElsewhere sends an archive to another datacenter. It can be read once, so one server is tried.
 func (s *Server) unarchiveElsewhere(ctx context.Context, r io.Reader, o room.Options) error {
 	var once sync.Once
-	_, _, err := elsewhere(s, ctx, o, false, func(to *relay.Client, o room.Options) (n struct{}, m room.Meta, err error) {
+	_, _, err := elsewhere(s, ctx, o, false, func(_ context.Context, to *relay.Client, o room.Options) (n struct{}, m room.Meta, err error) {
 		err = errUnreachable
 		once.Do(func() { err = to.Unarchive(ctx, r, o) })
 		return n, m, err

@@ -16,7 +16,7 @@ import (
 // a stale one it must be whole.
 func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
 	if !s.own(o) {
-		return elsewhere(s, ctx, o, true, func(to *relay.Client, o room.Options) (room.Answer, room.Meta, error) {
+		return elsewhere(s, ctx, o, true, func(ctx context.Context, to *relay.Client, o room.Options) (room.Answer, room.Meta, error) {
 			return to.Read(ctx, q, o)
 		})
 	}

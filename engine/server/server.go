@@ -143,7 +143,7 @@ func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 		return nil, room.Meta{}, err
 	}
 	if !s.own(o) {
-		return elsewhere(s, ctx, o, false, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+		return elsewhere(s, ctx, o, false, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Apply(ctx, c.Name(), entry, false, o)
 		})
 	}
@@ -200,7 +200,7 @@ func (s *Server) decider(room.Options) authz.Decider { return authz.AllowAll{} }
 func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
 	if !s.own(o) {
 		harmless := o.Consistency == httpd.Stale // others may change something, and are not run twice
-		return elsewhere(s, ctx, o, harmless, func(to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+		return elsewhere(s, ctx, o, harmless, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Call(ctx, p, o)
 		})
 	}

@@ -19,7 +19,7 @@ const ttlMax = 24 * time.Hour
 // web serves /v1/session/.
 type web struct {
 	door   room.Door
-	node   string // this agent's
+	self   *room.Identity // this agent
 	ttlMin time.Duration
 }
 
@@ -54,8 +54,14 @@ type request struct {
 // created is the answer of session/create.
 type created struct{ ID string }
 
+// errFar refuses what could not work: the agent's node, which a session belongs to, is not in the other datacenter.
+var errFar = fault.New(fault.Refused, "cross datacenter lock must be created at server agent")
+
 func (w web) create(r *httpd.Request) (httpd.Reply, error) {
-	in := request{Node: w.node, LockDelay: wire.Duration(15 * time.Second), Behavior: Release,
+	if dc := r.Params.Datacenter; dc != "" && dc != w.self.Datacenter && !w.self.Server {
+		return httpd.Reply{}, errFar
+	}
+	in := request{Node: w.self.Node, LockDelay: wire.Duration(15 * time.Second), Behavior: Release,
 		Checks: []string{catalog.SerfHealth}, NodeChecks: []string{catalog.SerfHealth}}
 	if r.HTTP.ContentLength > 0 {
 		if err := r.Decode(&in, false); err != nil {

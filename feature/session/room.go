@@ -28,7 +28,7 @@ var Room = room.Room{
 	},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
-		w := web{door: h.Door, node: h.Self.Node, ttlMin: settings.(*Settings).TTLMin}
+		w := web{door: h.Door, self: &h.Self, ttlMin: settings.(*Settings).TTLMin}
 		return &room.Part{
 			Routes: w.routes(),
 			Loops:  []room.Loop{{Name: "session expiry", Run: func(ctx context.Context) error { return expire(ctx, h.Door) }}},

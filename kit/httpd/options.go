@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -74,4 +75,30 @@ func (s *seldom) warn(log *slog.Logger, message string, args ...any) {
 	if now >= next && s.next.CompareAndSwap(next, now+60) {
 		log.Warn(message, args...)
 	}
+}
+
+// failures lets the log tell of each kind of failure once a minute; at the level debug it has all requests. A datacenter that
+// is gone, or a client that asks for nonsense, must not fill it.
+type failures struct {
+	mu   sync.Mutex // guards the rest
+	next time.Time  // when everything is told again
+	seen map[string]bool
+}
+
+// mostFailures bounds the kinds that are told apart; all others are one.
+const mostFailures = 128
+
+// first reports whether the failure is to be told.
+func (f *failures) first(kind string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := time.Now(); !now.Before(f.next) {
+		f.seen, f.next = map[string]bool{}, now.Add(time.Minute)
+	}
+	if !f.seen[kind] && len(f.seen) >= mostFailures {
+		kind = ""
+	}
+	told := f.seen[kind]
+	f.seen[kind] = true
+	return !told
 }

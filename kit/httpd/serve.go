@@ -34,6 +34,7 @@ type Server struct {
 	inflight atomic.Int64
 
 	tokenWarning, bodyWarning seldom
+	failures                  failures
 }
 
 // New checks the routes and prepares a server. Two routes with the same path and method, or a route without a function,
@@ -247,8 +248,8 @@ func (s *Server) answer(w http.ResponseWriter, r *Request, reply *Reply, err err
 		err = errStopping
 	}
 	status := statusOf(err)
-	if status >= 500 && r.HTTP.Context().Err() == nil {
-		s.log.Warn("request failed", "method", r.HTTP.Method, "path", r.HTTP.URL.Path, "from", r.HTTP.RemoteAddr, "error", err)
+	if status >= 500 && r.HTTP.Context().Err() == nil && s.failures.first(err.Error()) {
+		s.log.Warn("request failed; more of the kind within a minute are not told", "method", r.HTTP.Method, "path", r.HTTP.URL.Path, "from", r.HTTP.RemoteAddr, "error", err)
 	}
 	return writeText(w, status, err.Error())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rostra/engine/room"
@@ -18,12 +19,17 @@ const (
 	farFresh = time.Second
 	farKept  = 5 * time.Minute
 	mostFar  = 4096
+	// mostAsking leaves goroutines of the pool to the names of this datacenter when another one does not answer.
+	mostAsking = pool * 3 / 4
 )
+
+var errCrowded = errors.New("too many questions wait for other datacenters")
 
 // far holds what other datacenters said.
 type far struct {
-	mu   sync.Mutex // guards kept
-	kept map[foreign]*kept
+	mu     sync.Mutex // guards kept
+	kept   map[foreign]*kept
+	asking atomic.Int32 // questions that wait for an answer
 }
 
 type foreign struct {
@@ -32,10 +38,33 @@ type foreign struct {
 }
 
 type kept struct {
-	mu     sync.Mutex // held while one asks for all
+	mu   sync.Mutex // held while one asks for all
+	last atomic.Pointer[said]
+	used time.Time // guarded by far.mu
+}
+
+// said is what came of asking.
+type said struct {
 	answer room.Answer
-	at     time.Time // zero: never answered
-	used   time.Time // guarded by far.mu
+	at     time.Time // when it was given; zero: never
+	asked  time.Time // when it was last asked for
+	err    error     // what came of that
+}
+
+// fresh reports whether there is no need to ask again.
+func (s *said) fresh() bool { return s != nil && time.Since(s.asked) < farFresh }
+
+// value is the answer that counts. While the datacenter cannot be reached, that is what it said before.
+func (s *said) value() (room.Answer, error) {
+	if s.err == nil || s.old() {
+		return s.answer, nil
+	}
+	return room.Answer{}, s.err
+}
+
+// old reports whether there is an answer that will do while there is no newer one.
+func (s *said) old() bool {
+	return s != nil && !s.at.IsZero() && time.Since(s.at) <= farKept && !errors.Is(s.err, fault.ErrNoPath)
 }
 
 // abroad makes the answer to a question about another datacenter.
@@ -73,24 +102,43 @@ func (c *conf) in(dc string) *conf {
 	return &there
 }
 
-// askFar asks a datacenter, unless it has just been asked. While it cannot be reached, what it said before counts.
+// askFar asks a datacenter, unless it has just been asked or somebody is asking and there is an older answer.
 func (s *Server) askFar(ctx context.Context, dc string, q room.Query) (room.Answer, error) {
 	k := s.far.find(foreign{dc, q})
-	k.mu.Lock()
+	last := k.last.Load()
+	if last.fresh() {
+		return last.value()
+	}
+	defer s.far.asking.Add(-1)
+	if s.far.asking.Add(1) > mostAsking {
+		if last.old() {
+			return last.answer, nil
+		}
+		return room.Answer{}, errCrowded
+	}
+	if !k.mu.TryLock() {
+		if last.old() {
+			return last.answer, nil
+		}
+		k.mu.Lock()
+	}
 	defer k.mu.Unlock()
-	if !k.at.IsZero() && time.Since(k.at) < farFresh {
-		return k.answer, nil
+	if last = k.last.Load(); last.fresh() {
+		return last.value()
 	}
 	o := s.conf.Load().options
 	o.Datacenter = dc
-	answer, _, err := s.door.Read(ctx, q, o)
-	switch {
-	case err == nil:
-		k.answer, k.at = answer, time.Now()
-	case errors.Is(err, fault.ErrNoPath), k.at.IsZero(), time.Since(k.at) > farKept:
-		return answer, err
+	next := new(said)
+	if last != nil {
+		*next = *last
 	}
-	return k.answer, nil
+	answer, _, err := s.door.Read(ctx, q, o)
+	next.asked, next.err = time.Now(), err
+	if err == nil {
+		next.answer, next.at = answer, next.asked
+	}
+	k.last.Store(next)
+	return next.value()
 }
 
 // find returns the place of a question; unused ones go when there are too many.

@@ -1,6 +1,10 @@
 package dns
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +86,39 @@ func TestFarAnswersAreKept(t *testing.T) {
 		time.Sleep(farKept)
 		if _, err := ask(); err == nil {
 			t.Error("an old answer is given for ever")
+		}
+	})
+}
+
+// TestFarSilence: a datacenter that does not answer takes neither all of the pool nor the time of those for whom there is
+// an older answer.
+func TestFarSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newPair(t)
+		q := health.ServiceQuery{Service: "web"}
+		if _, err := s.askFar(t.Context(), "dc2", q); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(farFresh)
+		d.quiet.Store(true)
+		ctx, end := context.WithTimeout(t.Context(), patience)
+		defer end()
+		var work sync.WaitGroup
+		defer work.Wait()
+		for n := range pool {
+			work.Go(func() { _, _ = s.askFar(ctx, "dc2", health.ServiceQuery{Service: fmt.Sprint("web", n)}) })
+		}
+		work.Go(func() { _, _ = s.askFar(ctx, "dc2", q) })
+		synctest.Wait()
+		if n := s.far.asking.Load(); n != mostAsking {
+			t.Errorf("%d wait, want %d of %d", n, mostAsking, pool)
+		}
+		began := time.Now()
+		if a, err := s.askFar(ctx, "dc2", q); err != nil || len(a.Value.(health.EntryList)) != 1 || time.Since(began) != 0 {
+			t.Errorf("what is known took %v: %v %v", time.Since(began), a.Value, err)
+		}
+		if _, err := s.askFar(ctx, "dc2", health.ServiceQuery{Service: "new"}); !errors.Is(err, errCrowded) {
+			t.Error("one too many:", err)
 		}
 	})
 }

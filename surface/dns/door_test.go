@@ -29,14 +29,19 @@ type fakeDoor struct {
 	far   map[string]*store.Store // other datacenters
 	cut   atomic.Bool             // they cannot be reached
 	asked atomic.Int64            // how often they were asked
+	quiet atomic.Bool             // they do not answer
 	lost  atomic.Bool             // no leader
 	hold  atomic.Bool             // not whole: Watch waits
 	open  atomic.Int64            // watches
 }
 
 // Read asks another datacenter.
-func (d *fakeDoor) Read(_ context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
+func (d *fakeDoor) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
 	d.asked.Add(1)
+	if d.quiet.Load() {
+		<-ctx.Done()
+		return room.Answer{}, room.Meta{}, ctx.Err()
+	}
 	there := d.far[o.Datacenter]
 	switch {
 	case there == nil:
