@@ -73,25 +73,41 @@ func (l *simLog) Write(b []byte) (int, error) {
 
 // simulate runs f in a bubble with a cluster of its own.
 func simulate(t *testing.T, seed uint64, servers, clients int, f func(w *world)) {
+	inWorld(t, seed, func(w *world) {
+		w.add("dc1", 0, servers, clients)
+		f(w)
+	})
+}
+
+// inWorld runs f in a bubble with a network where nobody is yet.
+func inWorld(t *testing.T, seed uint64, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: simnet.New(seed), rand: rand.New(rand.NewPCG(seed, 1)), log: new(simLog)}
 		w.net.Default(simnet.Link{Delay: 200 * time.Microsecond, Jitter: 100 * time.Microsecond})
 		defer w.close()
-		for i := range servers + clients {
-			n := &simNode{ip: fmt.Sprintf("10.0.%d.%d", i/200, 1+i%200), disk: disk.NewForgetful()}
-			n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1)
-			n.name = fmt.Sprintf("c%d", i-servers+1)
-			n.args = []string{"-data-dir=/none", "-bind=" + n.ip, "-retry-join=10.0.0.1", "-retry-join=10.0.0.2", "-retry-interval=1s"}
-			if i < servers {
-				n.name = fmt.Sprintf("s%d", i+1)
-				n.args = append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", servers))
-			}
-			n.args = append(n.args, "-node="+n.name)
-			w.nodes = append(w.nodes, n)
-			w.start(n)
-		}
 		f(w)
 	})
+}
+
+// add starts the machines of a datacenter, whose addresses begin with 10.site.
+func (w *world) add(dc string, site, servers, clients int, extra ...string) (added []*simNode) {
+	w.t.Helper()
+	for i := range servers + clients {
+		n := &simNode{ip: fmt.Sprintf("10.%d.%d.%d", site, i/200, 1+i%200), disk: disk.NewForgetful()}
+		n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", site*1_000_000+i+1)
+		n.name = fmt.Sprintf("c%d", i-servers+1)
+		n.args = []string{"-data-dir=/none", "-datacenter=" + dc, "-bind=" + n.ip, "-retry-interval=1s",
+			fmt.Sprintf("-retry-join=10.%d.0.1", site), fmt.Sprintf("-retry-join=10.%d.0.2", site)}
+		if i < servers {
+			n.name = fmt.Sprintf("s%d", i+1)
+			n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", servers)), extra...)
+		}
+		n.args = append(n.args, "-node="+n.name)
+		added = append(added, n)
+		w.start(n)
+	}
+	w.nodes = append(w.nodes, added...)
+	return added
 }
 
 func (w *world) start(n *simNode) {
