@@ -74,6 +74,7 @@ func TestDatacentersByHand(t *testing.T) {
 			{[]string{"kv", "get", "-datacenter", "dc2", key}, 0, "x\n"},
 			{[]string{"kv", "get", key}, 1, "No key exists"},
 			{[]string{"kv", "get", "-datacenter", "dc9", key}, 1, "No path to datacenter"},
+			{[]string{"catalog", "datacenters"}, 0, "dc1\ndc2\n"},
 			{[]string{"catalog", "nodes", "-datacenter", "dc2"}, 0, "dc2"},
 			{[]string{"catalog", "services", "-datacenter", "dc2"}, 0, "consul"},
 			{[]string{"snapshot", "save", "-datacenter", "dc2", filepath.Join(t.TempDir(), "dc2.snap")}, 0, "Saved and verified snapshot"},
@@ -92,12 +93,10 @@ func TestDatacentersByHand(t *testing.T) {
 // acrossHTTP asks an agent of dc1 for everything in dc2.
 func (d *datacenters) acrossHTTP(t *testing.T, m *machine) {
 	t.Helper()
-	refused := "cross datacenter lock must be created at server agent"
-	session := func() (int, string) { return 500, refused }
+	status, text := 500, "cross datacenter lock must be created at server agent"
 	if m == d.server {
-		session = func() (int, string) { return 200, `"ID"` }
+		status, text = 200, `"ID"`
 	}
-	status, text := session()
 	for _, c := range []struct {
 		method, path, body string
 		status             int

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"rostra/engine/gossip"
+	"rostra/engine/room"
+	"rostra/feature/kv"
 	"rostra/kit/httpd"
 	"rostra/kit/simnet"
 )
@@ -94,11 +96,11 @@ func ask(s *httpd.Server, method, path, body string) answer {
 	return answer{r.Code, strings.TrimSpace(r.Body.String()), r.Header().Get("X-Consul-Index"), time.Since(began)}
 }
 
-// want asks and compares: the status, and what the body must hold.
+// want asks and compares: the status, unless it is 0, and what the body must hold.
 func (w *wan) want(n *simNode, method, path, body string, status int, holds string) answer {
 	w.t.Helper()
 	a := w.ask(n, method, path, body)
-	if a.status != status || !strings.Contains(a.body, holds) {
+	if status != 0 && a.status != status || !strings.Contains(a.body, holds) {
 		w.t.Errorf("%s.%s: %s %s: %d %q after %v, want %d with %q", n.name, n.host.Self.Datacenter, method, path, a.status, a.body, a.took, status, holds)
 	}
 	return a
@@ -148,6 +150,16 @@ func TestDatacenters(t *testing.T) {
 			w.want(n, "GET", "/v1/kv/"+key+"?dc=dc2", "", 404, "")
 			w.want(n, "GET", "/v1/status/leader?dc=dc2", "", 200, `"10.1.0.1:8300"`)
 			w.want(n, "GET", "/v1/status/peers?dc=dc2", "", 200, `["10.1.0.1:8300"]`)
+			w.want(n, "GET", "/v1/catalog/datacenters", "", 200, `["dc1","dc2"]`)
+			w.want(n, "GET", "/v1/coordinate/datacenters", "", 200, `"Datacenter":"dc2"`)
+			w.want(n, "GET", "/v1/coordinate/nodes?dc=dc2", "", 200, "[")
+			w.want(n, "GET", "/v1/operator/raft/configuration?dc=dc2", "", 200, w.there[0].id)
+			w.want(n, "GET", "/v1/operator/autopilot/configuration?dc=dc2", "", 200, "CleanupDeadServers")
+			w.want(n, "GET", "/v1/operator/autopilot/health?dc=dc2", "", 0, w.there[0].id)
+			w.want(n, "GET", "/v1/operator/autopilot/state?dc=dc2", "", 200, w.there[0].id)
+			w.want(n, "GET", "/v1/operator/usage?dc=dc2", "", 200, "dc2")
+			w.want(n, "GET", "/v1/operator/raft/configuration?dc=dc3", "", 500, noPath)
+			w.want(n, "GET", "/v1/operator/autopilot/health?dc=dc3", "", 500, noPath)
 			w.want(w.there[1], "GET", "/v1/kv/none?dc=dc1", "", 404, "")
 			for _, path := range []string{"/v1/kv/k?dc=dc3", "/v1/kv/k?dc=dc3&index=1&wait=60s", "/v1/kv/k?dc=dc3&consistent", "/v1/catalog/nodes?dc=dc3&stale",
 				"/v1/health/service/web?dc=dc3&cached", "/v1/session/list?dc=dc3", "/v1/status/leader?dc=dc3", "/v1/snapshot?dc=dc3"} {
@@ -157,6 +169,41 @@ func TestDatacenters(t *testing.T) {
 			}
 			w.want(n, "PUT", "/v1/kv/k?dc=dc3", "x", 500, noPath)
 			w.want(n, "PUT", "/v1/catalog/register", `{"Datacenter":"dc3","Node":"x","Address":"192.0.2.1"}`, 500, noPath)
+		}
+	})
+}
+
+// TestOneServerThere: who asks for one server of another datacenter gets that one's answer, or is told that there is none.
+func TestOneServerThere(t *testing.T) {
+	simulateWAN(t, 15, func(w *wan) {
+		w.want(w.here[0], "PUT", "/v1/kv/a", "x", 200, "true")
+		ask := func(from *simNode, dc, server string) error {
+			_, _, err := from.host.Door.Read(context.Background(), kv.KeyQuery{Key: "a"}, room.Options{Datacenter: dc, Server: server})
+			return err
+		}
+		for _, from := range w.there {
+			for _, to := range w.here[:3] {
+				if err := ask(from, "dc1", to.id); err != nil {
+					t.Errorf("%s asks %s: %v", from.name, to.name, err)
+				}
+			}
+			if err := ask(from, "dc1", w.there[0].id); err == nil || !strings.Contains(err.Error(), "no server with the ID") {
+				t.Errorf("a server that is not there: %v", err)
+			}
+			if err := ask(from, "dc3", w.there[0].id); err == nil || err.Error() != noPath {
+				t.Errorf("a datacenter that is not there: %v", err)
+			}
+		}
+		dead := w.here[2]
+		w.kill(dead)
+		for _, from := range w.there {
+			began := time.Now()
+			if err := ask(from, "dc1", dead.id); err == nil || err.Error() != noneIsLeft || time.Since(began) > 10*time.Second {
+				t.Errorf("a dead server, after %v: %v", time.Since(began), err)
+			}
+			if err := ask(from, "dc1", ""); err != nil {
+				t.Errorf("the others: %v", err)
+			}
 		}
 	})
 }
@@ -215,9 +262,9 @@ func TestDatacenterCutOff(t *testing.T) {
 		if a := <-parked; a.status != 500 || !strings.Contains(a.body, noneIsLeft) || a.took > 30*time.Second {
 			t.Errorf("the parked query ended with %d %q after %v", a.status, a.body, a.took)
 		}
-		t.Logf("own requests at most %v before, %v while the other datacenter was away", before, during)
-		if during > before+10*time.Millisecond {
-			t.Errorf("own requests took up to %v, before up to %v", during, before)
+		t.Logf("99 of 100 own requests took at most %v before, %v while the other datacenter was away", before, during)
+		if during > before+5*time.Millisecond {
+			t.Error("the own requests became slower")
 		}
 		if n := w.log.count("level=WARN") - lines; n > 120 {
 			t.Errorf("%d warnings", n)
@@ -231,14 +278,19 @@ func TestDatacenterCutOff(t *testing.T) {
 	})
 }
 
-// ownTimes asks a client agent for its own datacenter's data for a while and returns the longest time.
-func (w *wan) ownTimes(span time.Duration) (longest time.Duration) {
+// ownTimes asks a client agent for its own datacenter's data for a while and returns what 99 of 100 requests took at most.
+func (w *wan) ownTimes(span time.Duration) time.Duration {
 	w.t.Helper()
+	var all []time.Duration
 	for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		longest = max(longest, w.want(w.here[3], "GET", "/v1/kv/home?raw", "", 200, "1").took,
+		all = append(all, w.want(w.here[3], "GET", "/v1/kv/home?raw", "", 200, "1").took,
 			w.want(w.here[3], "PUT", "/v1/kv/own", "x", 200, "true").took)
 	}
-	return longest
+	slices.Sort(all)
+	if longest := all[len(all)-1]; longest > time.Second {
+		w.t.Errorf("an own request took %v", longest)
+	}
+	return all[len(all)*99/100]
 }
 
 // hammer reads and writes in the other datacenter until it is told to stop.
