@@ -59,7 +59,7 @@ func TestOfficialClient(t *testing.T) {
 	}
 	c := &client{official, p.HTTP, rec}
 	for name, part := range map[string]func(*testing.T, *client){"catalog": clientCatalog, "kv": clientKV,
-		"session": clientSession, "agent": clientAgent, "snapshot": clientSnapshot, "acl": clientACL} {
+		"session": clientSession, "agent": clientAgent, "snapshot": clientSnapshot, "acl": clientACL, "cluster": clientCluster} {
 		t.Run(name, func(t *testing.T) { part(t, c) })
 	}
 	for _, route := range ours {

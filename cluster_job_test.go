@@ -159,6 +159,9 @@ func TestClusterJob(t *testing.T) {
 	await(t, "one web server in DNS", found(c1, []string{c1.ip}))
 	site(t, c2)
 	await(t, "both in DNS", found(c1, both))
+	for _, i := range []int{0, 2, 3} {
+		await(t, "both at every agent", looks[i].once)
+	}
 	for _, m := range c.members[:3] {
 		c.kill(m)
 	}

@@ -14,7 +14,8 @@ import (
 
 // How long an end takes at most, one after the other.
 const (
-	handTime   = 2 * time.Second // to hand leadership over
+	handTime   = 4 * time.Second // to hand leadership over, in up to handTries tries
+	handTries  = 3
 	removeTime = 3 * time.Second // for a leader to take a server that left out of the log's group
 )
 
@@ -62,7 +63,16 @@ func (a *Agent) handOver(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handTime)
 	defer cancel()
-	if err := a.node.Change(ctx, consensus.Change{Verb: consensus.Transfer}); err != nil {
+	var err error
+	for range handTries {
+		if err = a.node.Change(ctx, consensus.Change{Verb: consensus.Transfer}); err == nil || ctx.Err() != nil {
+			break
+		}
+		if _, leads := a.node.Leading(); !leads {
+			return
+		}
+	}
+	if err != nil {
 		a.log.Warn("cannot hand leadership over; the others elect a leader when this one is gone", "error", err)
 	}
 }

@@ -84,10 +84,11 @@ func (c *cluster) startAt(id, address string) *server {
 	if address != "" {
 		s.address = address
 	}
+	address = s.address
 	c.members[id] = s
 	c.mu.Unlock()
-	s.jack = c.net.plug(id, s.address)
-	o := Options{ID: id, Address: s.address, Streams: s.jack, Resolve: c.resolve, Logger: c.logger.With("on", id), memory: s.memory, NoStopSnapshot: true}
+	s.jack = c.net.plug(id, address)
+	o := Options{ID: id, Address: address, Streams: s.jack, Resolve: c.resolve, Logger: c.logger.With("on", id), memory: s.memory, NoStopSnapshot: true}
 	if c.adjust != nil {
 		c.adjust(&o)
 	}

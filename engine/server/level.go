@@ -112,6 +112,9 @@ func (s *Server) raiseLevel(ctx context.Context) error {
 // commonLevel is the highest level that all servers of the log know, 0 while some of them is not seen in gossip.
 func (s *Server) commonLevel() int {
 	least := s.opts.Level
+	if s.clients == nil { // a lone server
+		return least
+	}
 	for _, p := range s.node.Peers() {
 		if p.ID == s.opts.ID {
 			continue
