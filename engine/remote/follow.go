@@ -14,9 +14,13 @@ import (
 // quietTime is how long a stream may be silent: servers tell every second how fresh they are.
 const quietTime = 3500 * time.Millisecond
 
+// sayAgain is how seldom an agent says that it cannot reach a server.
+const sayAgain = time.Minute
+
 // follow keeps a stream to one server after the other until ctx ends.
 func (r *Remote) follow(ctx context.Context) {
 	pause := firstPause
+	var said time.Time
 	for ctx.Err() == nil {
 		server, known := r.choice.pick()
 		if known {
@@ -31,8 +35,10 @@ func (r *Remote) follow(ctx context.Context) {
 			if time.Since(began) > lastPause {
 				pause = firstPause
 			}
-			if ctx.Err() == nil {
-				r.opts.Log.Debug("the stream from a server ended", "server", server.Node, "address", server.Address, "error", err)
+			if ctx.Err() == nil && time.Since(said) > sayAgain {
+				said = time.Now()
+				r.opts.Log.Warn("lost a server, or cannot reach it; more of this within a minute is not said", "server", server.Node,
+					"address", server.Address, "error", err)
 			}
 		}
 		// Agents that lost the same server must not all come back in step.

@@ -19,12 +19,15 @@ import (
 // formPeriod is how often a server without state looks whether its cluster can be formed.
 const formPeriod = 200 * time.Millisecond
 
+// formAgain is how seldom it says the same reason why it cannot.
+const formAgain = time.Minute
+
 // form writes the first configuration of a new cluster once as many servers as expected are there and all of them name the
 // same ones: then all write the same. Two that saw different servers would begin two clusters. It ends when there is state.
 func (s *Server) form(ctx context.Context) {
 	tick := time.NewTicker(formPeriod)
 	defer tick.Stop()
-	said := ""
+	said := map[string]time.Time{} // reasons may take turns, each try another
 	for tries := 1; !s.node.Begun(); tries++ {
 		if tries%compareAgain == 0 {
 			s.meet(ctx)
@@ -33,9 +36,12 @@ func (s *Server) form(ctx context.Context) {
 		switch {
 		case err == nil:
 			return
-		case err.Error() != said:
-			said = err.Error()
-			s.opts.Log.Info("cannot form the cluster yet", "reason", said)
+		case time.Since(said[err.Error()]) > formAgain:
+			if len(said) > 16 {
+				clear(said)
+			}
+			said[err.Error()] = time.Now()
+			s.opts.Log.Info("cannot form the cluster yet", "reason", err)
 		}
 		select {
 		case <-tick.C:
