@@ -2,6 +2,7 @@ package operator
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,8 +86,11 @@ func (w web) servers(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: out}, nil
 }
 
-// removeTries is how often a leader that is to be removed may hand its leadership on.
-const removeTries = 3
+// removeTime is how long a leader that is to be removed may take to hand its leadership on; removePause lies between two tries.
+const (
+	removeTime  = 10 * time.Second
+	removePause = 100 * time.Millisecond
+)
 
 func (w web) remove(r *httpd.Request) (httpd.Reply, error) {
 	p := &removeAsk{ID: r.Query("id"), Address: r.Query("address")}
@@ -96,12 +100,21 @@ func (w web) remove(r *httpd.Request) (httpd.Reply, error) {
 	case p.ID != "" && p.Address != "":
 		return httpd.Reply{}, fault.New(fault.Invalid, "Must specify only one of ?id or ?address")
 	}
-	for range removeTries {
-		if moved, _, err := ask[bool](w, r, p, atLeader(r)); err != nil || !moved {
+	ctx, end := context.WithTimeout(r.Context(), removeTime)
+	defer end()
+	for handed := false; ; {
+		moved, _, err := w.door.Call(ctx, p, atLeader(r))
+		if moved == true {
+			handed = true
+		} else if err == nil || !handed || !fault.Is(err, fault.NoLeader) && !fault.Is(err, fault.NotApplied) {
 			return httpd.Reply{}, err
 		}
+		select {
+		case <-time.After(removePause): // the next leader is not ready yet
+		case <-ctx.Done():
+			return httpd.Reply{}, fault.New(fault.Refused, "cannot remove the server: it led, and no other leads yet; try again")
+		}
 	}
-	return httpd.Reply{}, fault.New(fault.Refused, "cannot remove the server: it led again each time it had handed its leadership over; try again")
 }
 
 func (w web) transfer(r *httpd.Request) (httpd.Reply, error) {

@@ -1,10 +1,13 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -14,6 +17,7 @@ import (
 	"rostra/feature/catalog"
 	"rostra/kit/authz"
 	"rostra/kit/fault"
+	"rostra/kit/httpd"
 )
 
 // start runs the feature on a lone server, and waits until its autopilot has looked.
@@ -220,4 +224,51 @@ func FuzzMessages(f *testing.F) {
 		}
 		_, _ = new(setConfig).UnmarshalMsg(b)
 	})
+}
+
+// handing is a Door of a leader that hands its leadership over when it is to be removed: for a moment nobody leads.
+type handing struct {
+	room.Door
+	answers []any // of Call, in turn: a bool or an error
+}
+
+func (h *handing) Call(context.Context, room.Procedure, room.Options) (room.Result, room.Meta, error) {
+	next := h.answers[0]
+	h.answers = h.answers[1:]
+	if err, is := next.(error); is {
+		return nil, room.Meta{}, err
+	}
+	return next, room.Meta{}, nil
+}
+
+// TestRemoveTheLeader: the request goes on until the next leader has done it.
+func TestRemoveTheLeader(t *testing.T) {
+	refused := fault.New(fault.Refused, "no")
+	for _, c := range []struct {
+		answers []any
+		want    error
+		left    int // answers that nobody asked for
+	}{
+		{[]any{false, false}, nil, 1},
+		{[]any{true, fault.ErrNoLeader, fault.New(fault.NotApplied, "not yet"), true, false, false}, nil, 1},
+		{[]any{true, refused, false}, refused, 1},
+		{[]any{fault.ErrNoLeader, false}, fault.ErrNoLeader, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			door := &handing{answers: c.answers}
+			server, err := httpd.New(httpd.Options{}, raftRoutes(&room.Host{Door: door}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			server.Handler().ServeHTTP(w, httptest.NewRequest("DELETE", "/v1/operator/raft/peer?id=a", nil))
+			text := ""
+			if c.want != nil {
+				text = c.want.Error()
+			}
+			if (w.Code == 200) != (c.want == nil) || w.Body.String() != text || len(door.answers) != c.left {
+				t.Errorf("%v: %d %q, %d left", c.answers, w.Code, w.Body, len(door.answers))
+			}
+		})
+	}
 }

@@ -134,7 +134,7 @@ func (p *pilot) forget() {
 
 // await returns what was seen last. A leader that has not looked yet is about to.
 func (p *pilot) await(ctx context.Context) (*view, error) {
-	ctx, end := context.WithTimeout(ctx, lookPeriod)
+	ctx, end := context.WithTimeout(ctx, 2*lookPeriod)
 	defer end()
 	for {
 		p.mu.Lock()
@@ -226,7 +226,8 @@ func ids(peers []consensus.Peer, known []roster.Server) (list []string) {
 	return slices.Compact(list)
 }
 
-// ask asks all servers how far they are, those too that failed in gossip's eyes: it may be mistaken.
+// ask asks all servers how far they are, those too that failed in gossip's eyes: it may be mistaken. Who left and is not in
+// Raft has nothing to say.
 func (t *flight) ask(ctx context.Context, known []roster.Server) map[string]progress {
 	_, peers := t.raft.Peers()
 	own := ownProgress(t.raft)
@@ -236,7 +237,8 @@ func (t *flight) ask(ctx context.Context, known []roster.Server) map[string]prog
 	defer end()
 	var mu sync.Mutex // guards said
 	var wait sync.WaitGroup
-	for _, id := range ids(peers, known) {
+	here := slices.DeleteFunc(slices.Clone(known), func(s roster.Server) bool { return s.Status == gossip.StatusLeft })
+	for _, id := range ids(peers, here) {
 		if id == t.self {
 			continue
 		}
@@ -280,6 +282,8 @@ func (t *flight) steer(ctx context.Context, seen *view) error {
 			v.done(s)
 		}
 		_, v.peers = t.raft.Peers()
+		now := v
+		t.remember(&now)
 	}
 	return ctx.Err()
 }
