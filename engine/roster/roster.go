@@ -54,6 +54,9 @@ type Roster struct {
 	lan, wan *gossip.Pool // wan may be nil
 	now      atomic.Pointer[list]
 
+	reading sync.Mutex   // held while the pools are read: an older reading must not replace a newer one
+	read    func() *list // reads the pools
+
 	mu      sync.Mutex // guards changed
 	changed chan struct{}
 }
@@ -68,6 +71,7 @@ type list struct {
 // New returns the roster of an agent of the datacenter dc, as the pools are now. wan is nil on agents that are not servers.
 func New(dc string, lan, wan *gossip.Pool) *Roster {
 	r := &Roster{dc: dc, lan: lan, wan: wan, changed: make(chan struct{})}
+	r.read = r.readPools
 	r.Refresh()
 	return r
 }
@@ -108,6 +112,12 @@ func (r *Roster) Run(ctx context.Context) error {
 
 // Refresh reads the pools now.
 func (r *Roster) Refresh() {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.store(r.read())
+}
+
+func (r *Roster) readPools() *list {
 	next := &list{byID: map[string]Server{}, servers: map[string][]Server{}}
 	if r.wan != nil {
 		for _, m := range r.wan.Members() {
@@ -124,7 +134,7 @@ func (r *Roster) Refresh() {
 			next.add(s, r.dc)
 		}
 	}
-	r.store(next)
+	return next
 }
 
 func (l *list) add(s Server, own string) {
