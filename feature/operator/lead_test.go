@@ -229,9 +229,9 @@ func TestRefusedChange(t *testing.T) {
 			return nil
 		}
 		g.mu.Unlock()
-		alone := server(4, gossip.StatusAlive)
-		alone.Bootstrap = true
-		r.Set(server(1, gossip.StatusAlive), server(2, gossip.StatusAlive), server(3, gossip.StatusAlive), alone)
+		twin := server(4, gossip.StatusAlive)
+		twin.Address = server(1, 0).Address
+		r.Set(server(1, gossip.StatusAlive), server(2, gossip.StatusAlive), server(3, gossip.StatusAlive), twin)
 		synctest.Wait()
 		if got := g.did(); got != "non-voter s3 10.0.0.3:8300" || !strings.Contains(log.String(), `server="n2 s2"`) {
 			t.Errorf("%s\n%s", got, log)

@@ -194,19 +194,25 @@ func (v *view) additions() (steps []step, problems []problem) {
 	inRaft := func(id string) bool {
 		return slices.ContainsFunc(v.peers, func(p consensus.Peer) bool { return p.ID == id })
 	}
-	for _, s := range v.known {
-		if s.Status != gossip.StatusAlive || s.ID == "" || inRaft(s.ID) {
-			continue
-		}
+	news := slices.DeleteFunc(slices.Clone(v.known), func(s roster.Server) bool {
+		return s.Status != gossip.StatusAlive || s.ID == "" || inRaft(s.ID)
+	})
+	foreign := func(s roster.Server) bool {
+		peers := v.said[s.ID].Peers
+		return len(peers) > 0 && !slices.ContainsFunc(peers, inRaft)
+	}
+	rival := slices.IndexFunc(news, func(s roster.Server) bool { return s.Bootstrap || foreign(s) })
+	for _, s := range news {
 		said, answered := v.said[s.ID]
-		foreign := len(said.Peers) > 0 && !slices.ContainsFunc(said.Peers, inRaft)
 		switch {
 		case s.Bootstrap:
 			problems = append(problems, problem{s.Node, "it was started with bootstrap, so it is a cluster of its own; start it without"})
 		case !answered:
 			problems = append(problems, problem{s.Node, "its server port does not answer"})
-		case foreign:
+		case foreign(s):
 			problems = append(problems, problem{s.Node, "its data directory is of another cluster; stop it, move its raft directory away, start it again"})
+		case rival >= 0 && len(said.Peers) == 0: // its leader, too, would take it
+			problems = append(problems, problem{s.Node, "there is another cluster in this pool, that of server " + news[rival].Node + ": stop that first"})
 		case v.free(s.Address):
 			steps = append(steps, step{Change: consensus.Change{Verb: consensus.AddNonvoter, ID: s.ID, Address: s.Address}, node: s.Node, why: "it is new"})
 		default:
