@@ -201,14 +201,16 @@ func (v *view) additions() (steps []step, problems []problem) {
 		peers := v.said[s.ID].Peers
 		return len(peers) > 0 && !slices.ContainsFunc(peers, inRaft)
 	}
-	rival := slices.IndexFunc(news, func(s roster.Server) bool { return s.Bootstrap || foreign(s) })
+	// One with bootstrap whose data name this leader was in this group before, and makes no other.
+	alone := func(s roster.Server) bool { return s.Bootstrap && !slices.Contains(v.said[s.ID].Peers, v.self) }
+	rival := slices.IndexFunc(news, func(s roster.Server) bool { return alone(s) || foreign(s) })
 	for _, s := range news {
 		said, answered := v.said[s.ID]
 		switch {
-		case s.Bootstrap:
-			problems = append(problems, problem{s.Node, "it was started with bootstrap, so it is a cluster of its own; start it without"})
 		case !answered:
 			problems = append(problems, problem{s.Node, "its server port does not answer"})
+		case alone(s):
+			problems = append(problems, problem{s.Node, "it was started with bootstrap, so it is a cluster of its own; start it without"})
 		case foreign(s):
 			problems = append(problems, problem{s.Node, "its data directory is of another cluster; stop it, move its raft directory away, start it again"})
 		case rival >= 0 && len(said.Peers) == 0: // its leader, too, would take it

@@ -91,6 +91,10 @@ func TestDecide(t *testing.T) {
 		{"a server that was here before", scene(good, with(fresh, func(o *one) { o.peers = []string{"s1", "s2"} })), nil, "non-voter s2 10.0.0.2:8300"},
 		{"a cluster of its own", scene(good, with(fresh, func(o *one) { o.boot = true })), nil,
 			"! ns2 it was started with bootstrap, so it is a cluster of its own; start it without"},
+		{"it was started with bootstrap, and comes back", scene(good, with(fresh, func(o *one) { o.boot, o.peers = true, []string{"s1", "s2", "s3"} }), fresh), nil,
+			"non-voter s2 10.0.0.2:8300, non-voter s3 10.0.0.3:8300"},
+		{"it was started with bootstrap, and has taken one of ours", scene(good, good, with(fresh, func(o *one) { o.boot, o.peers = true, []string{"s3", "s2"} })), nil,
+			"! ns3 it was started with bootstrap, so it is a cluster of its own; start it without"},
 		{"a cluster of its own, and a new server", scene(good, with(fresh, func(o *one) { o.boot = true }), fresh, with(fresh, func(o *one) { o.peers = []string{"s1"} })), nil,
 			"non-voter s4 10.0.0.4:8300, ! ns2 it was started with bootstrap, so it is a cluster of its own; start it without, " +
 				"! ns3 there is another cluster in this pool, that of server ns2: stop that first"},
