@@ -164,7 +164,7 @@ func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless b
 	case harmless || fault.Is(err, fault.NotApplied):
 		err = errUnreachable
 	case patient.Err() != nil:
-		err = fault.New(fault.Unknown, "%s; the write may have happened: %s", errUnreachable, err)
+		err = fault.New(fault.Unknown, "%s; the request may have been carried out: %s", errUnreachable, err)
 	}
 	return none, room.Meta{}, err
 }
