@@ -26,9 +26,6 @@ const chaosSpan = 60 * time.Second
 // saw could have come from one machine. Which schedule was played can be repeated by its seed; which goroutine was first
 // cannot.
 func TestChaos(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector does not bear it")
-	}
 	seeds := []uint64{1, 2, 3}
 	if *chaosSeed != 0 {
 		seeds = []uint64{*chaosSeed}

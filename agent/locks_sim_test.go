@@ -43,7 +43,8 @@ func TestHolderLearns(t *testing.T) {
 				}
 				cut := time.Now()
 				learned := make(chan time.Duration, 1)
-				go func() { learned <- believes(holder, id, first.ModifyIndex, cut) }()
+				asked := cut
+				go func() { learned <- believes(holder, id, first.ModifyIndex, asked) }()
 				time.Sleep(100 * time.Millisecond)
 				cut = cut.Add(100 * time.Millisecond)
 				var rest []string
