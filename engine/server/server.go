@@ -181,7 +181,7 @@ func (s *Server) propose(ctx context.Context, c room.Command, entry []byte, o ro
 	return s.node.Propose(ctx, entry)
 }
 
-// retryable: the write certainly did not happen (design rule 1).
+// retryable: what was asked certainly did not happen (design rule 1).
 func retryable(err error) bool {
 	k := fault.KindOf(err)
 	return k == fault.NotApplied || k == fault.NoLeader
@@ -204,17 +204,33 @@ func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (ro
 			return to.Call(ctx, p, o)
 		})
 	}
+	if o.Server != "" || o.Consistency == httpd.Stale {
+		return s.callHere(ctx, p, o)
+	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()
-	if o.Server == "" && o.Consistency != httpd.Stale {
+	for {
 		leader, err := s.awaitLeader(ctx, &hold)
 		if err != nil {
 			return nil, room.Meta{}, err
 		}
-		if leader != nil {
-			return leader.Call(ctx, p, o)
+		var result room.Result
+		var meta room.Meta
+		if leader == nil {
+			result, meta, err = s.callHere(ctx, p, o)
+		} else {
+			result, meta, err = leader.Call(ctx, p, o)
+		}
+		if err == nil || !retryable(err) || ctx.Err() != nil {
+			return result, meta, err
+		}
+		if !hold.pause(ctx) {
+			return nil, meta, fault.ErrNoLeader
 		}
 	}
+}
+
+func (s *Server) callHere(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
 	if err := p.Allowed(s.decider(o)); err != nil {
 		return nil, room.Meta{}, err
 	}

@@ -74,7 +74,7 @@ func (c *Check) encode(b []byte) []byte {
 	b = httpd.AppendString(append(b, `,"Output":`...), c.Output)
 	b = httpd.AppendString(append(b, `,"ServiceID":`...), c.ServiceID)
 	b = httpd.AppendString(append(b, `,"ServiceName":`...), c.ServiceName)
-	b = AppendStrings(append(b, `,"ServiceTags":`...), c.ServiceTags)
+	b = httpd.AppendStrings(append(b, `,"ServiceTags":`...), c.ServiceTags)
 	b = httpd.AppendString(append(b, `,"Type":`...), c.Type)
 	b = httpd.AppendString(append(b, `,"Interval":`...), c.Interval)
 	b = httpd.AppendString(append(b, `,"Timeout":`...), c.Timeout)

@@ -62,17 +62,11 @@ func (a handlers) apply(r *httpd.Request, c room.Command, datacenter string) (ht
 
 // datacenters needs no leader: a server reads its own pool, an agent asks any server.
 func (a handlers) datacenters(r *httpd.Request) (httpd.Reply, error) {
-	var result room.Result
-	var err error
-	if a.host.Self.Server {
-		result, err = datacenters{}.Call(r.Context(), a.host)
-	} else {
-		result, _, err = a.host.Door.Call(r.Context(), &datacenters{}, room.Options{Token: r.Params.Token, Consistency: httpd.Stale})
-	}
+	result, _, err := a.host.Door.Call(r.Context(), &Datacenters{}, room.Options{Token: r.Params.Token, Consistency: httpd.Stale})
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	return httpd.Reply{Value: []string(result.(names))}, nil
+	return httpd.Reply{Value: []string(result.(DatacenterNames))}, nil
 }
 
 func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
@@ -175,7 +169,7 @@ func (a handlers) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 func (a handlers) nameOf(ctx context.Context, r *httpd.Request) (string, error) {
 	o := room.OptionsOf(r)
 	o.Index = 0
-	found, _, err := a.host.Door.Read(ctx, FindQuery{NameOrID: r.Arg}, o)
+	found, _, err := a.host.Door.Read(ctx, findQuery{NameOrID: r.Arg}, o)
 	if err != nil {
 		return "", err
 	}

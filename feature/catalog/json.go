@@ -19,18 +19,6 @@ func cached(p *atomic.Pointer[[]byte], encode func([]byte) []byte) []byte {
 	return b
 }
 
-// AppendStrings appends a JSON array; nil is [].
-func AppendStrings(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i, s := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = httpd.AppendString(b, s)
-	}
-	return append(b, ']')
-}
-
 // appendPairs appends a JSON object; nil is null.
 func appendPairs(b []byte, p wire.Pairs) []byte {
 	if p == nil {

@@ -101,7 +101,7 @@ func (t ServiceTags) AppendJSON(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendStrings(append(httpd.AppendString(b, name), ':'), t[name])
+		b = httpd.AppendStrings(append(httpd.AppendString(b, name), ':'), t[name])
 	}
 	return append(b, '}')
 }
@@ -124,7 +124,7 @@ func (x instance) AppendJSON(b []byte) []byte {
 	b = httpd.AppendString(append(b, `,"ServiceKind":`...), s.Kind)
 	b = httpd.AppendString(append(b, `,"ServiceID":`...), s.ID)
 	b = httpd.AppendString(append(b, `,"ServiceName":`...), s.Service)
-	b = AppendStrings(append(b, `,"ServiceTags":`...), s.Tags)
+	b = httpd.AppendStrings(append(b, `,"ServiceTags":`...), s.Tags)
 	b = httpd.AppendString(append(b, `,"ServiceAddress":`...), s.Address)
 	if len(s.TaggedAddresses) > 0 {
 		b = s.AppendTagged(append(b, `,"ServiceTaggedAddresses":`...))

@@ -21,9 +21,9 @@ var Room = room.Room{
 		room.QueryOf[EveryInstanceQuery]("catalog.instances", room.Packed[InstanceList]()),
 		room.QueryOf[InstancesQuery]("catalog.service", room.Packed[InstanceList]()),
 		room.QueryOf[NodeQuery]("catalog.node", room.Pointer[NodeServices]()),
-		room.QueryOf[FindQuery]("catalog.find", room.Pointer[Node]()),
+		room.QueryOf[findQuery]("catalog.find", room.Pointer[Node]()),
 	},
-	Calls: []room.ProcedureType{{New: func() room.Procedure { return new(datacenters) }, Result: room.Packed[names]()}},
+	Calls: []room.ProcedureType{{New: func() room.Procedure { return new(Datacenters) }, Result: room.Packed[DatacenterNames]()}},
 	Verbs: verbs(),
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
 		return &room.Part{Routes: handlers{h}.routes()}, nil

@@ -73,7 +73,7 @@ func (s *Service) encode(b []byte) []byte {
 	}
 	b = httpd.AppendString(append(b, `"ID":`...), s.ID)
 	b = httpd.AppendString(append(b, `,"Service":`...), s.Service)
-	b = AppendStrings(append(b, `,"Tags":`...), s.Tags)
+	b = httpd.AppendStrings(append(b, `,"Tags":`...), s.Tags)
 	b = httpd.AppendString(append(b, `,"Address":`...), s.Address)
 	if len(s.TaggedAddresses) > 0 {
 		b = s.AppendTagged(append(b, `,"TaggedAddresses":`...))

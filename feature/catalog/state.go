@@ -11,7 +11,8 @@ import (
 	"rostra/kit/wire"
 )
 
-//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false
+//go:generate go tool msgp -file state.go -o state_gen.go -tests=false -io=false -unexported
+//msgp:ignore open
 
 // The subjects of the catalog. A service's is touched by any change to an instance of that name, to its checks, to the
 // node's own checks and to the node's row (spec http/conventions.md §8).
@@ -220,20 +221,20 @@ func (q NodeQuery) Run(r store.Reader) room.Answer {
 	return room.Answer{Value: ns, Index: r.Touched(nodeSubject(n.Node))}
 }
 
-// FindQuery asks which node is meant by a name or (a unique prefix of) an ID. Its Value is a *Node, nil if none is.
-type FindQuery struct {
+// findQuery asks which node is meant by a name or (a unique prefix of) an ID. Its Value is a *Node, nil if none is.
+type findQuery struct {
 	open     `msg:"-"`
 	NameOrID string `msg:"NameOrID"`
 }
 
 // Subjects is the table of nodes.
-func (q FindQuery) Subjects() []store.Subject { return []store.Subject{nodesChanged} }
+func (q findQuery) Subjects() []store.Subject { return []store.Subject{nodesChanged} }
 
 // Point: a name is one row.
-func (q FindQuery) Point() {}
+func (q findQuery) Point() {}
 
 // Run finds the node.
-func (q FindQuery) Run(r store.Reader) room.Answer {
+func (q findQuery) Run(r store.Reader) room.Answer {
 	return room.Answer{Value: findNode(r, q.NameOrID), Index: r.Touched(nodesChanged)}
 }
 

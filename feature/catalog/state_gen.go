@@ -63,58 +63,6 @@ func (z EveryInstanceQuery) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
-func (z FindQuery) MarshalMsg(b []byte) (o []byte, err error) {
-	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
-	// string "NameOrID"
-	o = append(o, 0x81, 0xa8, 0x4e, 0x61, 0x6d, 0x65, 0x4f, 0x72, 0x49, 0x44)
-	o = msgp.AppendString(o, z.NameOrID)
-	return
-}
-
-// UnmarshalMsg implements msgp.Unmarshaler
-func (z *FindQuery) UnmarshalMsg(bts []byte) (o []byte, err error) {
-	var field []byte
-	_ = field
-	var zb0001 uint32
-	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
-	if err != nil {
-		err = msgp.WrapError(err)
-		return
-	}
-	for zb0001 > 0 {
-		zb0001--
-		field, bts, err = msgp.ReadMapKeyZC(bts)
-		if err != nil {
-			err = msgp.WrapError(err)
-			return
-		}
-		switch msgp.UnsafeString(field) {
-		case "NameOrID":
-			z.NameOrID, bts, err = msgp.ReadStringBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "NameOrID")
-				return
-			}
-		default:
-			bts, err = msgp.Skip(bts)
-			if err != nil {
-				err = msgp.WrapError(err)
-				return
-			}
-		}
-	}
-	o = bts
-	return
-}
-
-// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
-func (z FindQuery) Msgsize() (s int) {
-	s = 1 + 9 + msgp.StringPrefixSize + len(z.NameOrID)
-	return
-}
-
-// MarshalMsg implements msgp.Marshaler
 func (z InstancesQuery) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 3
@@ -381,5 +329,57 @@ func (z *Words) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z Words) Msgsize() (s int) {
 	s = msgp.StringPrefixSize + len(string(z))
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z findQuery) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "NameOrID"
+	o = append(o, 0x81, 0xa8, 0x4e, 0x61, 0x6d, 0x65, 0x4f, 0x72, 0x49, 0x44)
+	o = msgp.AppendString(o, z.NameOrID)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *findQuery) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "NameOrID":
+			z.NameOrID, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NameOrID")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z findQuery) Msgsize() (s int) {
+	s = 1 + 9 + msgp.StringPrefixSize + len(z.NameOrID)
 	return
 }

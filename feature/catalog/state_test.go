@@ -185,7 +185,7 @@ func TestFind(t *testing.T) {
 	l := newLab(t).must(withID("a", idOne, "")).must(withID("b", "11aaaaaa-1111-1111-1111-111111111111", "")).must(withID("11", "", "")).must(reg("e", ""))
 	for ask, want := range map[string]string{"A": "a", idOne: "a", strings.ToUpper("11AA"): "b", "111": "a", "11": "11", "1": "", "": "", "22": "", "1111111": "a"} {
 		got := ""
-		if n := l.ask(FindQuery{NameOrID: ask}).Value.(*Node); n != nil {
+		if n := l.ask(findQuery{NameOrID: ask}).Value.(*Node); n != nil {
 			got = n.Node
 		}
 		if got != want {
@@ -193,7 +193,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	l.must(&Deregister{Node: "11"})
-	if n := l.ask(FindQuery{NameOrID: "11"}).Value.(*Node); n != nil {
+	if n := l.ask(findQuery{NameOrID: "11"}).Value.(*Node); n != nil {
 		t.Errorf("an ambiguous prefix is %s", n.Node)
 	}
 }

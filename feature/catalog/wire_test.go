@@ -31,14 +31,14 @@ func travelling() []roomtest.Case {
 		{Query: InstancesQuery{Service: "web", Tags: JoinWords([]string{"a", "b"}), Meta: "x\x01y"}, Answers: instances},
 		{Query: NodeQuery{Node: "n"}, Answers: []any{(*NodeServices)(nil), &NodeServices{Node: bare},
 			&NodeServices{Node: full, Services: []*Service{web, empty, null}}}},
-		{Query: FindQuery{NameOrID: "8f"}, Answers: []any{(*Node)(nil), full, bare, meta}},
+		{Query: findQuery{NameOrID: "8f"}, Answers: []any{(*Node)(nil), full, bare, meta}},
 	}
 }
 
 func TestTravel(t *testing.T) {
 	roomtest.Travel(t, Room, travelling()...)
 	roomtest.Results(t, Room, map[string][]any{"catalog.register": {true}, "catalog.deregister": {true},
-		"catalog.datacenters": {names{"dc1", "dc2"}, names{}}})
+		"catalog.datacenters": {DatacenterNames{"dc1", "dc2"}, DatacenterNames{}}})
 }
 
 func FuzzTravel(f *testing.F) { roomtest.Fuzz(f, Room, travelling()...) }

@@ -26,14 +26,6 @@ type usage struct {
 	TerminatingGateways int `msg:"TerminatingGateways"`
 }
 
-// datacentersAsk asks a server for the names of all datacenters, its own first: client agents do not know the others.
-type datacentersAsk struct{}
-
-// names is its result.
-type names struct {
-	List []string `msg:"List"`
-}
-
 // progressAsk asks one server how far it is; the leader does so every two seconds.
 type progressAsk struct{}
 
@@ -110,7 +102,6 @@ var (
 		room.QueryOf[usageQuery]("operator.usage", room.Packed[usage]()),
 	}
 	calls = []room.ProcedureType{
-		{New: func() room.Procedure { return new(datacentersAsk) }, Result: room.Packed[names]()},
 		{New: func() room.Procedure { return new(progressAsk) }, Result: room.Packed[progress]()},
 		{New: func() room.Procedure { return new(peersAsk) }, Result: room.Packed[peerList]()},
 		{New: func() room.Procedure { return new(removeAsk) }, Result: room.Bool},

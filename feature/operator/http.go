@@ -12,6 +12,7 @@ import (
 
 	"rostra/engine/gossip"
 	"rostra/engine/room"
+	"rostra/feature/catalog"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
 	"rostra/kit/wire"
@@ -86,11 +87,8 @@ func (w web) servers(r *httpd.Request) (httpd.Reply, error) {
 	return httpd.Reply{Value: out}, nil
 }
 
-// removeTime is how long a leader that is to be removed may take to hand its leadership on; removePause lies between two tries.
-const (
-	removeTime  = 10 * time.Second
-	removePause = 100 * time.Millisecond
-)
+// removeTime is how long a leader that is to be removed may take: it hands its leadership on, and the next removes it.
+const removeTime = 10 * time.Second
 
 func (w web) remove(r *httpd.Request) (httpd.Reply, error) {
 	p := &removeAsk{ID: r.Query("id"), Address: r.Query("address")}
@@ -102,17 +100,10 @@ func (w web) remove(r *httpd.Request) (httpd.Reply, error) {
 	}
 	ctx, end := context.WithTimeout(r.Context(), removeTime)
 	defer end()
-	for handed := false; ; {
+	for {
 		moved, _, err := w.door.Call(ctx, p, atLeader(r))
-		if moved == true {
-			handed = true
-		} else if err == nil || !handed || !fault.Is(err, fault.NoLeader) && !fault.Is(err, fault.NotApplied) {
+		if err != nil || moved != true {
 			return httpd.Reply{}, err
-		}
-		select {
-		case <-time.After(removePause): // the next leader is not ready yet
-		case <-ctx.Done():
-			return httpd.Reply{}, fault.New(fault.Refused, "cannot remove the server: it led, and no other leads yet; try again")
 		}
 	}
 }
@@ -288,7 +279,7 @@ func (w web) usage(r *httpd.Request) (httpd.Reply, error) {
 	o := now(r)
 	named := o
 	named.Consistency = httpd.Stale // any server knows
-	known, _, err := ask[names](w, r, &datacentersAsk{}, named)
+	known, _, err := ask[catalog.DatacenterNames](w, r, &catalog.Datacenters{}, named)
 	if err != nil {
 		return httpd.Reply{}, err
 	}
@@ -296,10 +287,10 @@ func (w web) usage(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	out := usageJSON{Usage: map[string]usageCount{known.List[0]: answer.Value.(usage).json()}, Index: meta.Index,
+	out := usageJSON{Usage: map[string]usageCount{known[0]: answer.Value.(usage).json()}, Index: meta.Index,
 		LastContact: meta.LastContact, KnownLeader: meta.KnownLeader, ConsistencyLevel: meta.Consistency.String()}
 	if r.Has("global") {
-		others := known.List[1:]
+		others := known[1:]
 		counts := make([]*usageCount, len(others))
 		var group errgroup.Group
 		for i, dc := range others {

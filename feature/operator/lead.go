@@ -70,7 +70,7 @@ func pilotOf(h *room.Host) (*pilot, error) {
 	if p, is := shelf.Find[*pilot](h.Shelf); is {
 		return p, nil
 	}
-	return nil, fault.New(fault.NotApplied, "this agent is no server")
+	return nil, fault.New(fault.Refused, "this agent is no server")
 }
 
 // run is one term.

@@ -16,31 +16,21 @@ import (
 )
 
 // The names of the procedures.
-func (*datacentersAsk) Name() string { return "operator.datacenters" }
-func (*progressAsk) Name() string    { return "operator.progress" }
-func (*peersAsk) Name() string       { return "operator.peers" }
-func (*removeAsk) Name() string      { return "operator.remove" }
-func (*transferAsk) Name() string    { return "operator.transfer" }
-func (*stateAsk) Name() string       { return "operator.state" }
+func (*progressAsk) Name() string { return "operator.progress" }
+func (*peersAsk) Name() string    { return "operator.peers" }
+func (*removeAsk) Name() string   { return "operator.remove" }
+func (*transferAsk) Name() string { return "operator.transfer" }
+func (*stateAsk) Name() string    { return "operator.state" }
 
 func mayRead(d authz.Decider) error  { return authz.Require(d, authz.Operator, authz.Read, "") }
 func mayWrite(d authz.Decider) error { return authz.Require(d, authz.Operator, authz.Write, "") }
 
 // The rights they need. How far a server is tells nobody anything, and servers ask one another without a token.
-func (*datacentersAsk) Allowed(d authz.Decider) error { return mayRead(d) }
-func (*progressAsk) Allowed(authz.Decider) error      { return nil }
-func (*peersAsk) Allowed(d authz.Decider) error       { return mayRead(d) }
-func (*removeAsk) Allowed(d authz.Decider) error      { return mayWrite(d) }
-func (*transferAsk) Allowed(d authz.Decider) error    { return mayWrite(d) }
-func (*stateAsk) Allowed(d authz.Decider) error       { return mayRead(d) }
-
-// Call implements room.Procedure.
-func (*datacentersAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {
-	if h.Roster == nil { // without gossip there is but one
-		return names{[]string{h.Self.Datacenter}}, nil
-	}
-	return names{h.Roster.Datacenters()}, nil
-}
+func (*progressAsk) Allowed(authz.Decider) error   { return nil }
+func (*peersAsk) Allowed(d authz.Decider) error    { return mayRead(d) }
+func (*removeAsk) Allowed(d authz.Decider) error   { return mayWrite(d) }
+func (*transferAsk) Allowed(d authz.Decider) error { return mayWrite(d) }
+func (*stateAsk) Allowed(d authz.Decider) error    { return mayRead(d) }
 
 // Call implements room.Procedure.
 func (*progressAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {

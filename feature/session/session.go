@@ -101,10 +101,10 @@ func (s *Session) AppendJSON(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `,"LockDelay":`...), int64(s.LockDelay), 10)
 	b = httpd.AppendString(append(b, `,"Behavior":`...), s.Behavior)
 	b = httpd.AppendString(append(b, `,"TTL":`...), s.TTL)
-	b = catalog.AppendStrings(append(b, `,"NodeChecks":`...), s.NodeChecks)
+	b = httpd.AppendStrings(append(b, `,"NodeChecks":`...), s.NodeChecks)
 	b = appendServiceChecks(append(b, `,"ServiceChecks":`...), s.ServiceChecks)
 	if len(s.Checks) > 0 {
-		b = catalog.AppendStrings(append(b, `,"Checks":`...), s.Checks)
+		b = httpd.AppendStrings(append(b, `,"Checks":`...), s.Checks)
 	}
 	b = httpd.AppendUint(append(b, `,"CreateIndex":`...), s.CreateIndex)
 	b = httpd.AppendUint(append(b, `,"ModifyIndex":`...), s.ModifyIndex)

@@ -99,11 +99,8 @@ func AppendFloat(b []byte, f float64) []byte {
 	return b
 }
 
-// AppendStrings appends a list of strings; nil is null.
+// AppendStrings appends a list of strings; nil is [].
 func AppendStrings(b []byte, list []string) []byte {
-	if list == nil {
-		return append(b, "null"...)
-	}
 	b = append(b, '[')
 	for i, s := range list {
 		if i > 0 {
