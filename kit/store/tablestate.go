@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tidwall/btree"
+	"github.com/tinylib/msgp/msgp"
 )
 
 // newest is an index no Command reaches: it reads the head of every slot, published or not.
@@ -17,6 +18,8 @@ type tableCommon struct {
 	dirty    bool // the trees changed since the last capture
 	watched  bool // some trigger wants to hear of changes
 	discards bool // a snapshot is only being verified
+	// row appends what a slot now holds, as a snapshot has it; for a tombstone, nil.
+	row func(b []byte, slot any) (key string, out []byte)
 }
 
 // tableState is the writer's side of a table: the working trees, and whether they differ from the published ones.
@@ -32,7 +35,7 @@ func newTableState[T any, P Record[T]](d *Table[T, P]) *tableState[T, P] {
 	// A node is copied by the first change after a commit: half the library's degree makes a lone insert a third cheaper,
 	// and costs readers next to nothing.
 	noLocks := btree.Options{NoLocks: true, Degree: 16}
-	t := &tableState[T, P]{Table: d, tableCommon: tableCommon{on: d}}
+	t := &tableState[T, P]{Table: d, tableCommon: tableCommon{on: d, row: row[T, P]}}
 	t.trees.primary = btree.NewBTreeGOptions(func(a, b *slot[T]) bool { return a.key < b.key }, noLocks)
 	for range d.schema.Indexes {
 		t.trees.indexes = append(t.trees.indexes, btree.NewBTreeGOptions(filed[T].less, noLocks))
@@ -133,6 +136,19 @@ func (t *tableState[T, P]) refile(s *slot[T], from, to [][]string) {
 			tree.Set(filed[T]{strings.Clone(k), s})
 		}
 	}
+}
+
+func row[T any, P Record[T]](b []byte, slotAny any) (key string, out []byte) {
+	s := slotAny.(*slot[T])
+	rec := s.head.Load().rec
+	if rec == nil {
+		return s.key, msgp.AppendNil(b)
+	}
+	out, err := P(rec).MarshalMsg(b)
+	if err != nil {
+		panic(err) // nor could a snapshot hold it: the Command is undone
+	}
+	return s.key, out
 }
 
 func size[T any, P Record[T]](rec *T) int {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"hash/crc32"
 	"runtime/debug"
 	"slices"
 )
@@ -49,8 +50,9 @@ func (b *Batch) Run(command func(*Tx) error) (err error) {
 	return nil
 }
 
-// Digest is a fingerprint of what the batch has changed so far: of the index of each Command that changed something, and of
-// the subjects it touched. Replicas that ran the same Commands in the same state have the same.
+// Digest is a fingerprint of what the batch has changed so far: of the index of each Command that changed something, the
+// subjects it touched, and the rows it left. Replicas that ran the same Commands in the same state have the same, also those
+// of different versions: how it is made is part of the format.
 func (b *Batch) Digest() uint64 { return b.tx.digest }
 
 // Index returns the index of the newest Command of the batch (or before it) that changed something.
@@ -82,6 +84,7 @@ type Tx struct {
 	forgets []Subject
 	lineage *string
 	digest  uint64    // over the whole batch
+	scratch []byte    // for encoded rows
 	woken   []Subject // over the whole batch
 	wokenAt int       // how many of them are of earlier Commands
 	oldAt   int
@@ -174,6 +177,7 @@ func (tx *Tx) undo() {
 // finish writes the touched subjects and, if anything changed, takes the index.
 func (tx *Tx) finish() {
 	var seen subjects
+	rows := tx.changes
 	for _, s := range tx.touches {
 		if seen.add(s.named()) {
 			touched.Put(tx, &touch{Subject: s.key(), Index: tx.index})
@@ -188,16 +192,19 @@ func (tx *Tx) finish() {
 		tx.woken = tx.woken[:tx.wokenAt] // what changed nothing wakes nobody
 		return
 	}
+	tx.digest = tx.foldRows(fold(tx.digest, tx.index, tx.woken[tx.wokenAt:]), rows)
+	tx.store.index = tx.index
 	if tx.lineage != nil {
 		tx.store.lineage = *tx.lineage
 	}
-	tx.store.index = tx.index
-	tx.digest = fold(tx.digest, tx.index, tx.woken[tx.wokenAt:])
 }
+
+// FNV-1a.
+const fnvOffset, fnvPrime = 14695981039346656037, 1099511628211
 
 // fold adds a Command to a digest: FNV-1a over its index and its subjects, in their order.
 func fold(digest, index uint64, list []Subject) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
+	const offset, prime = fnvOffset, fnvPrime
 	h := digest ^ offset
 	for i := range 8 {
 		h = (h ^ index>>(8*i)&0xff) * prime
@@ -209,6 +216,18 @@ func fold(digest, index uint64, list []Subject) uint64 {
 			}
 			h = (h ^ 0xff) * prime
 		}
+	}
+	return h
+}
+
+// foldRows adds the rows that a Command left: for each, the CRC-32C over its bytes, its key and
+// the name of its table.
+func (tx *Tx) foldRows(h uint64, rows []change) uint64 {
+	for _, c := range rows {
+		common := c.table.common()
+		key, b := common.row(tx.scratch[:0], c.slot)
+		tx.scratch = append(append(b, key...), common.on.Name()...)
+		h = (h ^ uint64(crc32.Checksum(tx.scratch, castagnoli))) * fnvPrime
 	}
 	return h
 }
