@@ -69,17 +69,17 @@ func (m *marks) due() (Compare, bool) {
 	return Compare{From: from.index, To: to.index, Sum: to.sum - from.sum}, true
 }
 
-// differs reports whether this server came to something else. What it has not run itself it cannot judge.
-func (m *marks) differs(c *Compare) bool {
+// judge reports whether this server came to the same. What it has not run itself it cannot tell.
+func (m *marks) judge(c *Compare) (same, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.entries = 0
 	if len(m.list) == 0 || m.list[0].index > c.From {
-		return false
+		return false, false
 	}
 	from, is := m.find(c.From)
 	to, also := m.find(c.To)
-	return !is || !also || to.sum-from.sum != c.Sum
+	return is && also && to.sum-from.sum == c.Sum, true
 }
 
 func (m *marks) find(index uint64) (mark, bool) {
@@ -92,7 +92,11 @@ func (m *marks) find(index uint64) (mark, bool) {
 
 // compare stops this server if its state is not the leader's.
 func (m machine) compare(c *Compare) {
-	if m.marks.differs(c) {
+	same, known := m.marks.judge(c)
+	if !known {
+		return
+	}
+	if !same {
 		panic(fmt.Errorf("the state of this server is not the leader's: they differ between index %d and %d; stop this server, "+
 			"remove it from the cluster (operator raft remove-peer), move its directory raft away and start it anew", c.From, c.To))
 	}

@@ -27,11 +27,12 @@ func TestMarks(t *testing.T) {
 		t.Error("due twice")
 	}
 	for name, m := range map[string]struct {
-		of   *marks
-		want bool
-	}{"same": {&same, false}, "late": {&late, false}, "other": {&other, true}, "shifted": {&shifted, true}, "empty": {new(marks), false}} {
-		if got := m.of.differs(&c); got != m.want {
-			t.Errorf("%s: differs %v", name, got)
+		of          *marks
+		same, known bool
+	}{"same": {&same, true, true}, "late": {&late, false, false}, "other": {&other, false, true}, "shifted": {&shifted, false, true},
+		"empty": {new(marks), false, false}} {
+		if is, known := m.of.judge(&c); is != m.same || known != m.known {
+			t.Errorf("%s: same %v, known %v", name, is, known)
 		}
 	}
 }
@@ -46,7 +47,8 @@ func TestMarksAreBounded(t *testing.T) {
 	if len(m.list) > 2*marksKept {
 		t.Errorf("%d marks", len(m.list))
 	}
-	if c, due := m.due(); !due || n.differs(&c) {
+	c, due := m.due()
+	if same, known := n.judge(&c); !due || !same || !known {
 		t.Errorf("due %v, %+v", due, c)
 	}
 }
