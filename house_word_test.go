@@ -62,6 +62,7 @@ var sleepers = map[string]string{
 	"agent/disk_sim_test.go":       "the same",
 	"agent/locks_sim_test.go":      "the same",
 	"agent/wan_sim_test.go":        "the same",
+	"agent/upgrade_sim_test.go":    "the same",
 	"engine/gossip/rules_test.go":  "the same",
 	"engine/gossip/sim_test.go":    "the same",
 }

@@ -151,6 +151,7 @@ func newAgent(features []room.Room, args []string, conf *settings, loaded *confi
 
 // assemble opens all but the surfaces, in the place that the host describes.
 func (a *Agent) assemble(conf *settings, host *room.Host) error {
+	host.Self.Level = room.Level(a.features)
 	host.Reports, host.Shelf, host.Log, host.Agent = new(room.Reports), new(shelf.Shelf), a.log, a
 	a.host = host
 	if err := a.openEngine(conf.agent); err != nil {

@@ -194,7 +194,7 @@ func (w *world) agree() {
 	w.until("one state on all servers", time.Minute, func() bool {
 		index := uint64(0)
 		for _, n := range w.nodes {
-			if n.server == nil {
+			if n.server == nil || !n.up {
 				continue
 			}
 			at := n.server.Counters()["index"]

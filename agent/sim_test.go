@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -51,9 +52,12 @@ type simNode struct {
 	running      atomic.Pointer[Agent] // the same, for clients
 	name, ip, id string
 	args         []string
+	rooms        []room.Room // what its program can do; nil: simRooms
 	disk         *disk.Forgetful
 	up           bool
 	end          func()
+	ended        chan struct{} // closes when its process has ended, with failure
+	failure      error
 }
 
 // simLog keeps what all agents said, for a run that fails.
@@ -93,16 +97,7 @@ func inWorld(t *testing.T, seed uint64, f func(w *world)) {
 func (w *world) add(dc string, site, servers, clients int, extra ...string) (added []*simNode) {
 	w.t.Helper()
 	for i := range servers + clients {
-		n := &simNode{ip: fmt.Sprintf("10.%d.%d.%d", site, i/200, 1+i%200), disk: disk.NewForgetful()}
-		n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", site*1_000_000+i+1)
-		n.name = fmt.Sprintf("c%d", i-servers+1)
-		n.args = []string{"-data-dir=/none", "-datacenter=" + dc, "-bind=" + n.ip, "-retry-interval=1s",
-			fmt.Sprintf("-retry-join=10.%d.0.1", site), fmt.Sprintf("-retry-join=10.%d.0.2", site)}
-		if i < servers {
-			n.name = fmt.Sprintf("s%d", i+1)
-			n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", servers)), extra...)
-		}
-		n.args = append(n.args, "-node="+n.name)
+		n := w.machine(dc, site, i, servers, extra...)
 		added = append(added, n)
 		w.start(n)
 	}
@@ -110,15 +105,41 @@ func (w *world) add(dc string, site, servers, clients int, extra ...string) (add
 	return added
 }
 
+// machine returns the machine number i of a datacenter, not yet started: a server if i is below servers.
+func (w *world) machine(dc string, site, i, servers int, extra ...string) *simNode {
+	n := &simNode{ip: fmt.Sprintf("10.%d.%d.%d", site, i/200, 1+i%200), disk: disk.NewForgetful()}
+	n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", site*1_000_000+i+1)
+	n.name = fmt.Sprintf("c%d", i-servers+1)
+	n.args = []string{"-data-dir=/none", "-datacenter=" + dc, "-bind=" + n.ip, "-retry-interval=1s",
+		fmt.Sprintf("-retry-join=10.%d.0.1", site), fmt.Sprintf("-retry-join=10.%d.0.2", site)}
+	if i < servers {
+		n.name = fmt.Sprintf("s%d", i+1)
+		n.args = append(append(n.args, "-server", fmt.Sprintf("-bootstrap-expect=%d", servers)), extra...)
+	}
+	n.args = append(n.args, "-node="+n.name)
+	return n
+}
+
 func (w *world) start(n *simNode) {
 	w.t.Helper()
-	conf := newSettings(simRooms)
+	if n.rooms == nil {
+		n.rooms = simRooms
+	}
+	if err := w.tryStart(n); err != nil {
+		w.t.Fatalf("%s cannot start: %v", n.name, err)
+	}
+}
+
+// tryStart returns why a machine's process cannot start.
+func (w *world) tryStart(n *simNode) error {
+	w.t.Helper()
+	conf := newSettings(n.rooms)
 	loaded, err := config.Load(config.Input{Args: n.args}, conf.all()...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	conf.agent.DataDir = "" // what Serf and others keep in real files is not kept
-	a := newAgent(simRooms, n.args, conf, loaded, w.net.Host(n.ip))
+	a := newAgent(n.rooms, n.args, conf, loaded, w.net.Host(n.ip))
 	a.level.Set(slog.LevelDebug)
 	a.log = newLog(w.log, a.level, false).With("on", n.name)
 	self, err := identity(conf.agent, conf.dns.Domain, n.id, false)
@@ -130,14 +151,25 @@ func (w *world) start(n *simNode) {
 		w.t.Fatal(err)
 	}
 	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: n.disk, Dir: "/" + n.name}); err != nil {
-		w.t.Fatalf("%s cannot start: %v", n.name, err)
+		return errors.Join(err, a.close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.run(ctx) }()
-	n.Agent, n.up = a, true
+	ended := make(chan struct{})
+	go func() {
+		n.failure = a.run(ctx)
+		close(ended)
+	}()
+	n.Agent, n.up, n.ended = a, true, ended
 	n.running.Store(a)
-	n.end = sync.OnceFunc(func() { stop(); <-done })
+	n.end = sync.OnceFunc(func() { stop(); <-ended })
+	return nil
+}
+
+// stop ends a machine's process in order.
+func (w *world) stop(n *simNode) {
+	n.up = false
+	n.end()
+	w.net.Host(n.ip).Kill()
 }
 
 // kill is a power cut of one machine: connections break, what was not synced is gone.

@@ -14,9 +14,6 @@ const (
 	Rostra = "0.1.0"
 	// Protocol is the gossip protocol spoken by default, ProtocolMin and ProtocolMax what is understood.
 	Protocol, ProtocolMin, ProtocolMax = 2, 2, 3
-	// Level counts the versions of the rules by which Commands change the state. A server that lacks a level stops at a
-	// Command of it, so the leader uses a level only once every server has it (gossip tag rostra_level).
-	Level = 1
 )
 
 // Stamp is when and from what the program was built, as far as its maker said.

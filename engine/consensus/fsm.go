@@ -100,7 +100,8 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	br := bufio.NewReaderSize(r, 64<<10)
 	err := f.restore(br)
 	if _, damage := io.Copy(io.Discard, br); damage != nil {
-		err = damage // the checksum is judged at the end, and explains what the Machine did not understand
+		// The checksum is judged at the end, and explains what the Machine did not understand.
+		err = fmt.Errorf("%w; restore the directory from a copy or a saved snapshot", damage)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot restore the state from a snapshot: %w", err)

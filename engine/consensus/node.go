@@ -208,7 +208,7 @@ func (n *Node) startRaft() (err error) {
 	}
 	err = fmt.Errorf("cannot open the log in %s: %w", n.opts.Dir, err)
 	if cause := n.fsm.restoreError.Load(); cause != nil {
-		err = fmt.Errorf("%w: %w; restore the directory from a copy or a saved snapshot", err, *cause)
+		err = fmt.Errorf("%w: %w", err, *cause)
 	}
 	return err
 }

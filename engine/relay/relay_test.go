@@ -347,3 +347,78 @@ func FuzzWatch(f *testing.F) {
 		<-done
 	})
 }
+
+// versions is a Command with two versions of its rules, of the levels 1 and 3; late is one of level 2.
+type versions struct {
+	say
+	rules int
+}
+
+func (*versions) Name() string { return "test.versions" }
+func (v *versions) Under(rules int) error {
+	if v.rules = rules; rules < 2 && v.Text == "new" {
+		return errors.New("no new words")
+	}
+	return nil
+}
+
+type late struct{ say }
+
+func (*late) Name() string { return "test.late" }
+
+// TestVersions: a Command is encoded by the rules of a level, or refused, and is decoded with the rules it was encoded by.
+func TestVersions(t *testing.T) {
+	rooms := []room.Room{{Name: "test", Commands: []room.CommandType{
+		{New: func() room.Command { return new(versions) }, Rules: 2, Since: []int{1, 3}},
+		{New: func() room.Command { return new(late) }, Rules: 1, Since: []int{2}}}}}
+	types, err := relay.NewTypes(rooms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level := room.Level(rooms); level != 3 {
+		t.Errorf("the level is %d", level)
+	}
+	for _, c := range []struct {
+		command room.Command
+		level   int
+		rules   int // 0: refused
+		err     string
+	}{
+		{&versions{say: say{word{"old"}}}, 1, 1, ""},
+		{&versions{say: say{word{"old"}}}, 2, 1, ""},
+		{&versions{say: say{word{"old"}}}, 3, 2, ""},
+		{&versions{say: say{word{"new"}}}, 3, 2, ""},
+		{&versions{say: say{word{"new"}}}, 2, 0, `the command "test.versions" cannot be run by rules of level 2, which are in use: no new words`},
+		{&late{}, 1, 0, `the command "test.late" needs rules of level 2, and those in use are of level 1`},
+		{&late{}, 2, 1, ""},
+	} {
+		b, err := types.Command(c.command, c.level)
+		if c.rules == 0 {
+			if !fault.Is(err, fault.Refused) || err.Error() != c.err {
+				t.Errorf("%s at level %d: %v", c.command.Name(), c.level, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := types.ReadCommand(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, is := read.(*versions); is && v.rules != c.rules {
+			t.Errorf("%s at level %d is read with rules %d", c.command.Name(), c.level, v.rules)
+		}
+	}
+	for what, c := range map[string]room.CommandType{
+		"no version":            {New: func() room.Command { return new(say) }},
+		"levels of one":         {New: func() room.Command { return new(versions) }, Rules: 2, Since: []int{1}},
+		"no levels":             {New: func() room.Command { return new(versions) }, Rules: 2},
+		"levels that fall":      {New: func() room.Command { return new(versions) }, Rules: 2, Since: []int{3, 1}},
+		"nothing tells the run": {New: func() room.Command { return new(say) }, Rules: 2, Since: []int{1, 2}},
+	} {
+		if _, err := relay.NewTypes([]room.Room{{Commands: []room.CommandType{c}}}); err == nil {
+			t.Errorf("%s: it is taken", what)
+		}
+	}
+}

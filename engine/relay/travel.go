@@ -4,8 +4,10 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -51,19 +53,47 @@ func NewTypes(rooms []room.Room, own ...room.CommandType) (*Types, error) {
 		if _, there := t.commands[name]; there {
 			return nil, twice("command", name)
 		}
+		if err := versioned(c); err != nil {
+			return nil, fault.New(fault.Internal, "the command %q is declared wrongly: %v", name, err)
+		}
 		t.commands[name] = c
 	}
 	return t, nil
 }
 
+// versioned checks what a Command says of the versions of its rules.
+func versioned(c room.CommandType) error {
+	if c.Rules < 1 || c.Since == nil && c.Rules > 1 || c.Since != nil && len(c.Since) != c.Rules {
+		return fmt.Errorf("it has %d versions of its rules and names the levels of %d", c.Rules, len(c.Since))
+	}
+	if !slices.IsSorted(c.Since) {
+		return fmt.Errorf("the levels of its versions fall: %v", c.Since)
+	}
+	if _, is := c.New().(room.Ruled); c.Rules > 1 && !is {
+		return errors.New("it has several versions of its rules and no method Under")
+	}
+	return nil
+}
+
 // A Command travels, in the log and on the wire, as its name, the version of its rules (a positive integer) and its
 // fields, each MessagePack.
 
-// Command encodes a Command with the newest rules that servers of the level know.
+// Command encodes a Command with the newest rules that servers of the level know. What those rules cannot do is refused: a
+// server that did not know it would stop.
 func (t *Types) Command(c room.Command, level int) ([]byte, error) {
+	known := t.commands[c.Name()]
+	rules := known.RulesAt(level)
+	if rules == 0 {
+		return nil, fault.New(fault.Refused, "the command %q needs rules of level %d, and those in use are of level %d", c.Name(), known.Since[0], level)
+	}
+	if r, is := c.(room.Ruled); is {
+		if err := r.Under(rules); err != nil {
+			return nil, fault.New(fault.Refused, "the command %q cannot be run by rules of level %d, which are in use: %v", c.Name(), level, err)
+		}
+	}
 	b := make([]byte, 0, 128)
 	b = msgp.AppendString(b, c.Name())
-	b = msgp.AppendInt(b, t.commands[c.Name()].RulesAt(level))
+	b = msgp.AppendInt(b, rules)
 	b, err := c.MarshalMsg(b)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the command %s: %w", c.Name(), err)
@@ -93,6 +123,11 @@ func (t *Types) ReadCommand(b []byte) (room.Command, error) {
 	}
 	if len(rest) > 0 {
 		return nil, fmt.Errorf("cannot decode the command %q: %d bytes too many", name, len(rest))
+	}
+	if r, is := c.(room.Ruled); is {
+		if err := r.Under(rules); err != nil {
+			return nil, fmt.Errorf("cannot run the command %q by its rules %d: %w", name, rules, err)
+		}
 	}
 	return c, nil
 }

@@ -129,7 +129,8 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 
 // Apply sends a Command to a server. One of unknown outcome is never sent again.
 func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
-	raw, err := r.types.Command(c, maxLevel)
+	// For all servers that may be asked, perhaps older than this agent; they encode it anew with the rules that are in use.
+	raw, err := r.types.Command(c, r.choice.roster.Level(""))
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
@@ -137,9 +138,6 @@ func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 		return to.Apply(ctx, c.Name(), raw, false, o)
 	})
 }
-
-// maxLevel: servers encode Commands anew with the rules that all of them know.
-const maxLevel = 1 << 30
 
 // Call runs a procedure on a server. Those that any server may run change nothing and are asked again of another.
 func (r *Remote) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {

@@ -69,8 +69,8 @@ type Command interface {
 type CommandType struct {
 	New   func() Command
 	Rules int // the newest version of its rules that this program knows, from 1
-	// Since holds, for each version from 2 on, the level of a server that knows it (build.Level); a version is proposed
-	// once every server of the datacenter has that level.
+	// Since holds, for each version, the level of a program that knows it (Level); a version is proposed once every server
+	// of the datacenter has that level. nil: there is one version, and the first release has it.
 	Since []int
 	// Leaders marks Commands that only loops of the leader propose: what an agent sends of them is refused.
 	Leaders bool
@@ -78,15 +78,40 @@ type CommandType struct {
 	Result Codec
 }
 
-// RulesAt returns the newest version of the rules that servers of the level know.
+// RulesAt returns the newest version of the rules that servers of the level know; 0: they do not know the Command.
 func (t CommandType) RulesAt(level int) int {
-	rules := 1
+	if t.Since == nil {
+		return 1
+	}
+	rules := 0
 	for _, since := range t.Since {
 		if since <= level {
 			rules++
 		}
 	}
 	return rules
+}
+
+// Ruled is a Command whose rules have changed since its first version.
+type Ruled interface {
+	// Under tells it by which version of its rules it is to run: before it is encoded, and after it was decoded. An error says
+	// what it wants that those rules cannot do.
+	Under(rules int) error
+}
+
+// Level counts the versions of the rules by which the Commands of a program change the state: it is the highest that one
+// of them names in Since, 1 in the first release. A server that lacks a level stops at a Command of it, so the leader uses a
+// level only once every server has it (gossip tag rostra_level).
+func Level(rooms []Room) int {
+	level := 1
+	for _, r := range rooms {
+		for _, c := range r.Commands {
+			for _, since := range c.Since {
+				level = max(level, since)
+			}
+		}
+	}
+	return level
 }
 
 // Query is a question to replicated state. It must be comparable (no slices, no maps): equal Queries share one

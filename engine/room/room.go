@@ -63,6 +63,7 @@ type Identity struct {
 	// What only gossip tells of it.
 	Bootstrap bool          // it was started to be a cluster of its own
 	Expect    int           // bootstrap_expect; 0 if not set
+	Level     int           // the newest rules of Commands that its program knows (Level)
 	TLS       bool          // its server port speaks TLS
 	Replica   bool          // a server that shall not vote
 	Reconnect time.Duration // how long the others shall keep it after it failed; 0 leaves it to them

@@ -6,6 +6,7 @@ package roster
 import (
 	"cmp"
 	"context"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -162,6 +163,18 @@ func (r *Roster) Changed() <-chan struct{} {
 // Servers returns all known servers of a datacenter ("" is the own), by name, also those that failed, and of the own those
 // that left. A datacenter that all its servers have left is not known any more.
 func (r *Roster) Servers(dc string) []Server { return r.now.Load().servers[cmp.Or(dc, r.dc)] }
+
+// Level returns the highest level of rules that all living servers of a datacenter know ("" is the own); more than anybody
+// knows if none lives.
+func (r *Roster) Level(dc string) int {
+	level := math.MaxInt
+	for _, s := range r.Servers(dc) {
+		if s.Status == gossip.StatusAlive {
+			level = min(level, s.Level)
+		}
+	}
+	return level
+}
 
 // Find returns the server of the own datacenter with the ID.
 func (r *Roster) Find(id string) (Server, bool) {

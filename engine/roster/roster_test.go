@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"rostra/engine/gossip"
 )
 
 // TestRefreshAtOnce: the events of two pools come at the same time; what was read first must not stay.
@@ -30,5 +32,16 @@ func TestRefreshAtOnce(t *testing.T) {
 		if got, want := r.Members(), int(members.Load()); got != want {
 			t.Fatalf("the roster has %d members, the pools %d", got, want)
 		}
+	}
+}
+
+// TestLevel: what all living servers of a datacenter know.
+func TestLevel(t *testing.T) {
+	r := Of("dc1", Server{ID: "a", Datacenter: "dc1", Level: 3, Status: gossip.StatusAlive},
+		Server{ID: "b", Datacenter: "dc1", Level: 2, Status: gossip.StatusAlive},
+		Server{ID: "c", Datacenter: "dc1", Level: 1, Status: gossip.StatusFailed},
+		Server{ID: "d", Datacenter: "dc2", Level: 1, Status: gossip.StatusAlive})
+	if own, other, none := r.Level(""), r.Level("dc2"), r.Level("dc3"); own != 2 || other != 1 || none < 1000 {
+		t.Errorf("levels %d, %d, %d", own, other, none)
 	}
 }

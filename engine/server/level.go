@@ -8,11 +8,13 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"rostra/engine/room"
+	"rostra/engine/roster"
 	"rostra/kit/authz"
+	"rostra/kit/fault"
 	"rostra/kit/store"
 )
 
-// The level of a cluster says by which versions of their rules Commands are proposed (build.Level). It is a part of the
+// The level of a cluster says by which versions of their rules Commands are proposed (room.Level). It is a part of the
 // state, and rises once every server of the log says, by gossip, that it knows more.
 
 // level is the one row of levels. Without it the level is 1.
@@ -43,7 +45,31 @@ func levelOf(r store.Reader) int {
 func (s *Server) level() int {
 	v := s.store.View()
 	defer v.Release()
-	return min(levelOf(v), s.opts.Level)
+	return min(levelOf(v), s.known)
+}
+
+// encode encodes a Command for the log by the rules that are in use.
+func (s *Server) encode(c room.Command) ([]byte, error) {
+	level := s.level()
+	entry, err := s.types.Command(c, level)
+	if fault.Is(err, fault.Refused) && level < s.known {
+		if all, behind := s.commonLevel(); behind != "" {
+			err = fault.New(fault.Refused, "%v; server %s knows no others than those of level %d: upgrade it", err, behind, all)
+		} else {
+			err = fault.New(fault.Refused, "%v; all servers know newer ones, which will be in use in some seconds", err)
+		}
+	}
+	return entry, err
+}
+
+// encodeFor encodes a Command for servers of another datacenter, whose level only they know: for all that may be asked. They
+// encode it anew.
+func (s *Server) encodeFor(c room.Command, datacenter string) ([]byte, error) {
+	level := s.known
+	if s.host != nil && s.host.Roster != nil {
+		level = min(level, s.host.Roster.Level(datacenter))
+	}
+	return s.types.Command(c, level)
 }
 
 // errLevel is why a server stops that is too old for its cluster.
@@ -55,8 +81,8 @@ func errLevel(level, known int) error {
 func (s *Server) knows(st *store.Store) error {
 	v := st.View()
 	defer v.Release()
-	if l := levelOf(v); l > s.opts.Level {
-		return errLevel(l, s.opts.Level)
+	if l := levelOf(v); l > s.known {
+		return errLevel(l, s.known)
 	}
 	return nil
 }
@@ -95,7 +121,7 @@ func (s *Server) raiseLevel(ctx context.Context) error {
 	tick := time.NewTicker(levelPeriod)
 	defer tick.Stop()
 	for {
-		if all := s.commonLevel(); all > s.level() {
+		if all, _ := s.commonLevel(); all > s.level() {
 			if _, _, err := s.Apply(ctx, &SetLevel{Level: all}, room.Options{}); err != nil {
 				return err
 			}
@@ -109,24 +135,26 @@ func (s *Server) raiseLevel(ctx context.Context) error {
 	}
 }
 
-// commonLevel is the highest level that all servers of the log know, 0 while some of them is not seen in gossip.
-func (s *Server) commonLevel() int {
-	least := s.opts.Level
+// commonLevel is the highest level that all servers of the log know, and, if this one knows more, one of those that do not.
+// It is 0 while some of them is not seen in gossip.
+func (s *Server) commonLevel() (level int, behind string) {
+	level = s.known
 	if s.clients == nil { // a lone server
-		return least
+		return level, ""
 	}
 	for _, p := range s.node.Peers() {
 		if p.ID == s.opts.ID {
 			continue
 		}
-		if s.host == nil || s.host.Roster == nil {
-			return 0
+		one := roster.Server{Node: p.ID}
+		if s.host != nil && s.host.Roster != nil {
+			if known, is := s.host.Roster.Find(p.ID); is {
+				one = known
+			}
 		}
-		one, known := s.host.Roster.Find(p.ID)
-		if !known {
-			return 0
+		if one.Level < level {
+			level, behind = one.Level, one.Node
 		}
-		least = min(least, one.Level)
 	}
-	return least
+	return level, behind
 }

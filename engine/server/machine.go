@@ -13,8 +13,6 @@ import (
 	"rostra/kit/store"
 )
 
-func (s *Server) encode(c room.Command) ([]byte, error) { return s.types.Command(c, s.level()) }
-
 func (s *Server) decode(b []byte) (room.Command, error) {
 	c, err := s.types.ReadCommand(b)
 	if err != nil {
@@ -38,13 +36,13 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 		if err != nil {
 			panic(err) // consensus stops the server before the entry counts; nothing of it has run
 		}
+		if l, is := c.(*SetLevel); is && l.Level > m.known {
+			panic(errLevel(l.Level, m.known)) // whoever goes on without knowing the rules diverges
+		}
 		commands[i] = c
 	}
 	batch := m.store.Begin(b.Time)
 	for i, c := range commands {
-		if l, is := c.(*SetLevel); is && l.Level > m.opts.Level {
-			panic(errLevel(l.Level, m.opts.Level)) // as above: whoever goes on without knowing the rules diverges
-		}
 		out[i].Err = batch.Run(func(tx *store.Tx) (err error) {
 			out[i].Value, err = c.Run(tx)
 			return err

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rostra/engine/build"
 	"rostra/engine/consensus"
 	"rostra/engine/relay"
 	"rostra/engine/room"
@@ -32,7 +31,6 @@ type Options struct {
 	MaxQueryTime time.Duration // its longest; default 600 s
 	Log          *slog.Logger
 	History      store.Limits
-	Level        int           // the newest rules of Commands that this program knows; 0 is build.Level
 	Lineage      func() string // makes the identity of a new history; a random UUID
 	Dir          string        // where an archive is unpacked before it replaces the state; "" in memory
 }
@@ -41,6 +39,7 @@ type Options struct {
 // Attach the node that gives and Run it.
 type Server struct {
 	opts    Options
+	known   int // the level of this program
 	types   *relay.Types
 	store   *store.Store
 	node    *consensus.Node
@@ -108,14 +107,11 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	if o.Level == 0 {
-		o.Level = build.Level
-	}
 	types, err := NewTypes(o.Rooms)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, types: types, whole: make(chan struct{}), signals: newSignals(),
+	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, whole: make(chan struct{}), signals: newSignals(),
 		ended: make(chan struct{})}
 	tables := []store.AnyTable{levels}
 	var triggers []store.Trigger
@@ -138,14 +134,18 @@ func NewTypes(rooms []room.Room) (*relay.Types, error) {
 
 // Apply carries a Command through the log and returns what its Run returned.
 func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
-	entry, err := s.encode(c)
-	if err != nil {
-		return nil, room.Meta{}, err
-	}
 	if !s.own(o) {
+		entry, err := s.encodeFor(c, o.Datacenter)
+		if err != nil {
+			return nil, room.Meta{}, err
+		}
 		return elsewhere(s, ctx, o, false, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Apply(ctx, c.Name(), entry, false, o)
 		})
+	}
+	entry, err := s.encode(c)
+	if err != nil {
+		return nil, room.Meta{}, err
 	}
 	hold := holder{limit: s.opts.Hold}
 	defer hold.stop()

@@ -27,7 +27,7 @@ func Tags(self *room.Identity, wanPort int) map[string]string {
 	}
 	t["role"], t["raft_vsn"], t["port"] = roleServer, "3", strconv.Itoa(self.ServerPort)
 	t["acls"], t["ft_fs"], t["ft_si"] = "0", "1", "1"
-	t["rostra_level"] = strconv.Itoa(build.Level)
+	t["rostra_level"] = strconv.Itoa(self.Level)
 	for tag, set := range map[string]bool{"bootstrap": self.Bootstrap, "use_tls": self.TLS, "read_replica": self.Replica} {
 		if set {
 			t[tag] = "1"

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTags(t *testing.T) {
-	server := room.Identity{Datacenter: "dc1", ID: "id", ServerPort: 8300, Server: true}
+	server := room.Identity{Datacenter: "dc1", ID: "id", ServerPort: 8300, Server: true, Level: 1}
 	all := server
 	all.Bootstrap, all.Expect, all.TLS, all.Replica = true, 3, true, true
 	common := map[string]string{"dc": "dc1", "id": "id", "vsn": "2", "vsn_min": "2", "vsn_max": "3", "segment": ""}
