@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"rostra/feature/kv"
 	"rostra/feature/session"
 	"rostra/kit/disk"
+	"rostra/kit/httpd"
 	"rostra/kit/wire"
 )
 
@@ -52,6 +55,65 @@ func TestChaosBites(t *testing.T) {
 	})
 	if porcupine.CheckOperations(keyModel, h.ops) {
 		t.Errorf("disks that lie went unseen in %d operations", len(h.ops))
+	}
+}
+
+// ail makes the steps of a kind fail on a machine's disk: "sync" as a broken disk does, "write" as a full one.
+func (n *simNode) ail(kind string) {
+	err := map[string]error{"sync": syscall.EIO, "write": syscall.ENOSPC}[kind]
+	n.disk.Ail(func(op disk.Op) error {
+		if op.Kind == kind || op.Kind == "create" && kind == "write" {
+			return err
+		}
+		return nil
+	})
+}
+
+// TestLeadersDiskFails: a leader that cannot write leads no more at its next write, acknowledges nothing and stops, and
+// says why; the others go on. So too one that was started again and leads for the second time.
+func TestLeadersDiskFails(t *testing.T) {
+	for _, kind := range []string{"sync", "write"} {
+		simulate(t, 77, 3, 1, func(w *world) {
+			l := w.awaitLeader()
+			for range 2 {
+				time.Sleep(2 * time.Second)
+				l.ail(kind)
+				begin := time.Now()
+				if err := l.set("a", "x"); err == nil {
+					t.Errorf("%s: what could not be written was acknowledged", kind)
+				}
+				if _, ready := l.node.Leading(); ready {
+					t.Errorf("%s: it leads on", kind)
+				}
+				other := w.awaitLeader()
+				select {
+				case <-l.ended:
+				case <-time.After(10 * time.Second):
+					t.Fatalf("%s: it does not stop", kind)
+				}
+				t.Logf("%s: another led and it had stopped after %v: %v", kind, time.Since(begin), l.failure)
+				if !errors.Is(l.failure, syscall.EIO) && !errors.Is(l.failure, syscall.ENOSPC) {
+					t.Errorf("%s: it ended with %v", kind, l.failure)
+				}
+				if err := other.set("a", "y"); err != nil {
+					t.Errorf("%s: the others: %v", kind, err)
+				}
+				l.disk.Ail(nil)
+				w.revive(l)
+				w.until("its lead again", 3*time.Minute, func() bool {
+					if n := w.leader(); n != nil && n != l {
+						w.kill(n)
+						time.Sleep(5 * time.Second)
+						w.start(n)
+						time.Sleep(5 * time.Second)
+					}
+					return w.leader() == l
+				})
+				if got, err := l.get("a", httpd.Default); got != "y" || err != nil {
+					t.Errorf("%s: it has %q, %v", kind, got, err)
+				}
+			}
+		})
 	}
 }
 

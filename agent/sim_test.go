@@ -180,6 +180,19 @@ func (w *world) kill(n *simNode) {
 	n.end() // what the old process does from here on nobody sees
 }
 
+// revive is what a supervisor does: a process that ended by itself is started again. It reports whether one had.
+func (w *world) revive(n *simNode) bool {
+	select {
+	case <-n.ended:
+	default:
+		return false
+	}
+	w.net.Host(n.ip).Kill()
+	n.end()
+	w.start(n)
+	return true
+}
+
 func (w *world) close() {
 	for _, n := range w.nodes {
 		if n.up {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -142,8 +143,8 @@ func (b *brokenLog) StoreLogs(logs []*raft.Log) error {
 
 func (b *brokenLog) StoreLog(l *raft.Log) error { return b.StoreLogs([]*raft.Log{l}) }
 
-// TestFailingAppends: a leader whose disk fails is replaced, its writes are unknown, and a follower's disk that fails for
-// a while costs nothing.
+// TestFailingAppends: a server whose disk fails stops, whether it forms a cluster, follows or leads, and is taken in again
+// when it comes back. A leader's writes are unknown then, and another leads; a follower costs nothing.
 func TestFailingAppends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disks := map[string]*brokenLog{}
@@ -151,12 +152,26 @@ func TestFailingAppends(t *testing.T) {
 			disks[o.ID] = &brokenLog{InmemStore: o.memory.log.(*raft.InmemStore)}
 			o.memory = &memory{disks[o.ID], o.memory.snapshots}
 		})
+		stops := func(s *server) {
+			t.Helper()
+			select {
+			case <-s.Failed():
+			case <-time.After(2 * time.Second):
+				t.Fatalf("%s goes on without a disk", s.id)
+			}
+			if text := s.Failure().Error(); !strings.Contains(text, "append to the log: input/output error") {
+				t.Errorf("it says: %s", text)
+			}
+		}
 		disks["s1"].set(true)
-		if err := c.members["s1"].Form(context.Background(), c.peers()); err == nil {
+		s1 := c.members["s1"]
+		if err := s1.Form(context.Background(), c.peers()); err == nil {
 			t.Error("formed without a disk")
 		}
-		disks["s1"].set(false)
-		for _, s := range c.live() { // s1 again
+		stops(s1)
+		c.kill(s1)
+		c.start("s1")
+		for _, s := range c.live() {
 			if err := s.Form(context.Background(), c.peers()); err != nil {
 				t.Fatal(err)
 			}
@@ -165,15 +180,19 @@ func TestFailingAppends(t *testing.T) {
 		w := c.write(6)
 		f := c.others(l)[0]
 		disks[f.id].set(true)
+		stops(f)
 		time.Sleep(5 * time.Second)
 		if now := c.leader(nil); now != l {
 			t.Errorf("%s leads instead of %s", now.id, l.id)
 		}
-		disks[f.id].set(false)
+		c.kill(f)
+		c.start(f.id)
 		time.Sleep(5 * time.Second)
 		disks[l.id].set(true)
-		c.until("another leads", func() bool { return l.State() != "Leader" && c.leader(nil) != l })
-		disks[l.id].set(false)
+		stops(l)
+		c.leader(l)
+		c.kill(l)
+		c.start(l.id)
 		w.done()
 	})
 }

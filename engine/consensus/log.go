@@ -25,7 +25,7 @@ type logStore struct {
 	raft.LogStore
 	meta      *metaStore // nil in memory
 	close     func() error
-	fail      func(error) // stops the node
+	fail      func(error) // stops the node; until it runs, whoever opens it returns the error
 	monotonic bool
 	cacheMax  int64
 	opening   atomic.Bool // entries read are checked, so that damage is found before anything runs
@@ -43,7 +43,7 @@ type logStore struct {
 
 // openLog opens the log of o.Dir, repaired and checked.
 func openLog(o *Options) (*logStore, error) {
-	s := &logStore{cacheMax: o.CacheBytes, close: func() error { return nil }}
+	s := &logStore{cacheMax: o.CacheBytes, close: func() error { return nil }, fail: func(error) {}}
 	if o.Dir == "" {
 		s.LogStore = o.memory.log
 		return s, nil
@@ -84,14 +84,26 @@ func (s *logStore) IsMonotonic() bool { return s.monotonic }
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
+// broken stops the node because the log could not be changed, and returns err. What is on disk is then not certain: a
+// file may have been replaced although its directory could not be synced, a sync that failed says nothing about the next,
+// and raft-wal and Raft both go on with what they believe. A start reads it all again.
+func (s *logStore) broken(what string, err error) error {
+	const remedy = "free space or replace the disk, and start this server again"
+	switch {
+	case err == nil || errors.Is(err, wal.ErrClosed):
+	case errors.Is(err, wal.ErrSealed): // raft-wal has only logged why
+		s.fail(errors.New("cannot " + what + ": its next segment could not be created, see the errors above; " + remedy))
+	default:
+		s.fail(fmt.Errorf("cannot %s: %w; %s", what, err, remedy))
+	}
+	return err
+}
+
 // StoreLogs implements raft.LogStore: it returns when they are on disk.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	begin := time.Now()
 	if err := s.LogStore.StoreLogs(logs); err != nil {
-		if errors.Is(err, wal.ErrSealed) { // raft-wal has only logged why
-			s.fail(errors.New("cannot append to the log: its next segment could not be created; see the errors above and restart"))
-		}
-		return err
+		return s.broken("append to the log", err)
 	}
 	took, old := int64(time.Since(begin)), s.latency.Load()
 	s.latency.Store(old + (took-old)/8)
@@ -157,7 +169,7 @@ func (s *logStore) DeleteRange(from, to uint64) error {
 		}
 	}
 	s.mu.Unlock()
-	return s.LogStore.DeleteRange(from, to)
+	return s.broken("cut the log", s.LogStore.DeleteRange(from, to))
 }
 
 // remember notes the size of an entry and, if it may, keeps it at hand.

@@ -179,8 +179,8 @@ func (m *metaStore) rotate(i int, found segmentContent) error {
 	})
 }
 
-// stableStore keeps Raft's term and vote. Raft panics if its term cannot be saved; this store stops the node instead:
-// it fails it, holds Raft's main loop until the node is closed, and lets it change nothing more.
+// stableStore keeps Raft's term and vote. If they cannot be saved it stops the node, like a log that cannot be changed, and
+// lets it change nothing more. Raft panics if its term cannot be saved; its main loop is held until the node is closed.
 type stableStore struct {
 	raft.StableStore
 	node *Node
@@ -203,7 +203,11 @@ func (s stableStore) Set(key, value []byte) error {
 	if err := s.node.failure(); err != nil {
 		return err
 	}
-	return s.StableStore.Set(key, value)
+	err := s.StableStore.Set(key, value)
+	if !s.node.log.opening.Load() {
+		err = s.node.log.broken("save Raft's vote", err)
+	}
+	return err
 }
 
 // SetUint64 implements raft.StableStore.
@@ -212,10 +216,12 @@ func (s stableStore) SetUint64(key []byte, value uint64) error {
 	if err == nil {
 		err = s.StableStore.SetUint64(key, value)
 	}
-	if err == nil || s.node.log.opening.Load() || string(key) != string(keyTerm) {
+	if err == nil || s.node.log.opening.Load() {
 		return err
 	}
-	s.node.fail(fmt.Errorf("cannot save Raft's term: %w", err))
+	if err := s.node.log.broken("save Raft's term", err); string(key) != string(keyTerm) {
+		return err
+	}
 	<-s.node.stopping
 	return nil // Raft is shutting down; without a saved vote it cannot win this term
 }

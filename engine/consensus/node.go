@@ -92,7 +92,6 @@ func newNode(o *Options, m Machine) (*Node, error) {
 	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1), snapping: make(chan struct{}, 1),
 		life: life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
-	log.fail = n.fail
 	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping, opening: &log.opening}
 	if o.Dir == "" {
 		n.snapshots = o.memory.snapshots
@@ -117,6 +116,7 @@ func (n *Node) start() error {
 			return err
 		}
 	}
+	n.log.fail = n.fail
 	if err := n.startRaft(); err != nil {
 		if n.transport != nil {
 			_ = n.transport.Close()

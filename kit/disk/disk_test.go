@@ -217,3 +217,38 @@ func TestLockIsHeldByOneProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAnAilingDisk: what a failed sync should have kept is not kept by the next one, unless it is written again.
+func TestAnAilingDisk(t *testing.T) {
+	d := prepared(t)
+	f, err := d.OpenFile("/d/f", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	d.Ail(func(op Op) error {
+		if op.Kind == "sync" {
+			return broken
+		}
+		return nil
+	})
+	if _, err := f.WriteAt([]byte("new"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); !errors.Is(err, broken) {
+		t.Fatalf("a failing sync: %v", err)
+	}
+	if err := WriteFile(d, "/d/f", []byte("more"), 0o600); !errors.Is(err, broken) {
+		t.Fatalf("WriteFile: %v", err)
+	}
+	d.Ail(nil)
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadFile(d, "/d/f"); string(got) != "new" || err != nil {
+		t.Errorf("the program sees %q, %v", got, err)
+	}
+	if got, _ := ReadFile(d.PowerCut(), "/d/f"); string(got) != "old" {
+		t.Errorf("after the cut there is %q", got)
+	}
+}

@@ -28,6 +28,7 @@ type Forgetful struct {
 	limit int // -1: no limit
 	lost  bool
 	lie   func(Op) bool
+	ill   func(Op) error
 }
 
 // NewForgetful returns an empty disk with power.
@@ -56,6 +57,32 @@ func (d *Forgetful) Lie(drop func(Op) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lie = drop
+}
+
+// Ail makes the disk slow or failing: f is called before every step, without the disk's lock, so it may wait; a step for
+// which it returns an error is not done and answers that error. As on Linux, what a sync that fails should have made
+// durable counts as clean from then on: a later sync that succeeds does not write it. nil ends it.
+func (d *Forgetful) Ail(f func(Op) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ill = f
+}
+
+// ails returns the error of Ail's function for a step.
+func (d *Forgetful) ails(kind, name string) error {
+	d.mu.Lock()
+	f := d.ill
+	if d.lost {
+		f = nil
+	}
+	d.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	if err := f(Op{kind, name}); err != nil {
+		return pathError(kind, name, err)
+	}
+	return nil
 }
 
 // PowerCut cuts the power, if it is not cut already, and returns the disk as it is found afterwards, with power: what
@@ -123,6 +150,11 @@ func (d *Forgetful) lookup(name string) (*node, error) {
 
 // OpenFile implements FS.
 func (d *Forgetful) OpenFile(name string, flag int, _ os.FileMode) (File, error) {
+	if flag&os.O_CREATE != 0 {
+		if err := d.ails("create", name); err != nil {
+			return nil, err
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dir, base, err := d.find(name)
@@ -156,6 +188,9 @@ func (d *Forgetful) OpenFile(name string, flag int, _ os.FileMode) (File, error)
 
 // Rename implements FS.
 func (d *Forgetful) Rename(from, to string) error {
+	if err := d.ails("rename", to); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	oldDir, oldBase, err := d.find(from)
@@ -187,6 +222,9 @@ func (d *Forgetful) Rename(from, to string) error {
 
 // Remove implements FS.
 func (d *Forgetful) Remove(name string) error {
+	if err := d.ails("remove", name); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dir, base, err := d.find(name)
@@ -236,6 +274,9 @@ func (d *Forgetful) MkdirAll(dir string, perm os.FileMode) error {
 }
 
 func (d *Forgetful) mkdir(dir string) (bool, error) {
+	if err := d.ails("mkdir", dir); err != nil {
+		return false, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	parent, base, err := d.find(dir)
@@ -260,6 +301,9 @@ func (d *Forgetful) mkdir(dir string) (bool, error) {
 
 // SyncDir implements FS.
 func (d *Forgetful) SyncDir(dir string) error {
+	if err := d.ails("syncdir", dir); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n, err := d.lookup(dir)

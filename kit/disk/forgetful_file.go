@@ -231,6 +231,9 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 }
 
 func (f *memFile) Write(b []byte) (int, error) {
+	if err := f.disk.ails("write", f.name); err != nil {
+		return 0, err
+	}
 	if err := f.use("write", true); err != nil {
 		return 0, err
 	}
@@ -244,6 +247,9 @@ func (f *memFile) Write(b []byte) (int, error) {
 }
 
 func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.disk.ails("write", f.name); err != nil {
+		return 0, err
+	}
 	if err := f.use("write", true); err != nil {
 		return 0, err
 	}
@@ -263,6 +269,9 @@ func (f *memFile) write(b []byte, off int64) (int, error) {
 }
 
 func (f *memFile) Truncate(size int64) error {
+	if err := f.disk.ails("truncate", f.name); err != nil {
+		return err
+	}
 	if err := f.use("truncate", true); err != nil {
 		return err
 	}
@@ -275,10 +284,15 @@ func (f *memFile) Truncate(size int64) error {
 }
 
 func (f *memFile) Sync() error {
+	failed := f.disk.ails("sync", f.name)
 	if err := f.use("sync", false); err != nil {
 		return err
 	}
 	defer f.disk.mu.Unlock()
+	if failed != nil {
+		clear(f.node.dirty)
+		return failed
+	}
 	if ok, err := f.disk.step("sync", f.name); !ok {
 		return err
 	}
