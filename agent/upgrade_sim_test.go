@@ -327,7 +327,7 @@ func refused(t *testing.T, what string, err error, words ...string) {
 // fro. What the older cannot do is refused until all can; nobody diverges. Then an older one has no place any more.
 func TestRollingUpgrade(t *testing.T) {
 	simulateUpgrade(t, 41, [3][]room.Room{oldProgram, oldProgram, oldProgram}, func(u *upgrade) {
-		s := u.servers
+		t, s := u.t, u.servers
 		mixed := func() {
 			t.Helper()
 			for _, n := range u.nodes {
@@ -434,6 +434,7 @@ func TestTooNewAnEntry(t *testing.T) {
 		{"test.careless", 1, `holds a field or form that this version does not know; upgrade this server`},
 	} {
 		simulateUpgrade(t, uint64(50+i), [3][]room.Room{newProgram, newProgram, oldProgram}, func(u *upgrade) {
+			t := u.t
 			u.lead(u.servers[0])
 			entry := append(msgp.AppendInt(msgp.AppendString(nil, c.name), c.rules), authored...)
 			if _, err := u.servers[0].node.Propose(context.Background(), entry); err != nil {

@@ -70,6 +70,10 @@ type Machine interface {
 	StateSize() int64
 }
 
+// ErrState, in the chain of an error that Apply panics with, says that the state is wrong although the log is right. It is
+// noted on disk, and no node opens the directory again.
+var ErrState = errors.New("the state of this server is not that of the others")
+
 // Image is an unmoving view of the Machine's state.
 type Image interface {
 	io.WriterTo

@@ -17,6 +17,7 @@ type fsm struct {
 	opts     *Options
 	fail     func(error)
 	failure  func() error
+	distrust func(error)
 	full     chan<- struct{} // told when a snapshot is due
 	stopping <-chan struct{}
 
@@ -49,6 +50,9 @@ func (f *fsm) apply(l *raft.Log) any {
 	}
 	outs, err := f.run(l)
 	if err != nil {
+		if errors.Is(err, ErrState) {
+			f.distrust(err)
+		}
 		err = fmt.Errorf("cannot apply log entry %d: %w", l.Index, err)
 		f.fail(err)
 		return err
@@ -68,6 +72,9 @@ func (f *fsm) run(l *raft.Log) (outs []Outcome, err error) {
 		if p := recover(); p != nil {
 			f.opts.Logger.Error("a command panicked", "entry", l.Index, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%v", p)
+			if cause, is := p.(error); is {
+				err = cause
+			}
 		}
 	}()
 	time, commands, err := decodeEntry(l.Data)

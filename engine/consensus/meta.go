@@ -24,6 +24,8 @@ type metaRecord struct {
 	Begun   bool   // a cluster was formed or joined here: an empty log is a lost log
 	Written string // the newest segment in which an append was acknowledged
 	Reached uint64 // committed entries up to this index were once on this disk
+	// Distrust says why the state that was made of the log here is wrong; "" if nothing is known against it.
+	Distrust string `json:",omitempty"`
 }
 
 type stablePair struct {

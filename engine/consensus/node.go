@@ -92,7 +92,8 @@ func newNode(o *Options, m Machine) (*Node, error) {
 	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1), snapping: make(chan struct{}, 1),
 		life: life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
-	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, full: n.full, stopping: n.stopping, opening: &log.opening}
+	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
+		opening: &log.opening}
 	if o.Dir == "" {
 		n.snapshots = o.memory.snapshots
 	} else if n.snapshots, err = openSnapshots(o.FS, filepath.Join(o.Dir, "snapshots"), o.Logger, log.span); err != nil {
@@ -160,6 +161,8 @@ func (n *Node) reconcile() (begun bool, err error) {
 	}
 	const remedy = "restore the directory %s from a copy or a saved snapshot"
 	switch {
+	case rec.Distrust != "":
+		return false, fmt.Errorf("cannot open %s: it ended because %s", n.opts.Dir, rec.Distrust)
 	case rec.Begun && last == 0 && newest == 0:
 		return false, fmt.Errorf("cannot open the log: it is empty but was not; "+remedy, n.opts.Dir)
 	case max(last, newest) < rec.Reached:
@@ -341,6 +344,17 @@ func (n *Node) fail(err error) {
 		n.opts.Logger.Error("the log stops", "error", err)
 		close(n.failed)
 		n.terms.end()
+	}
+}
+
+// distrust notes on disk that the state is wrong: snapshots may hold it, so that what a restart comes to cannot be told from
+// the truth.
+func (n *Node) distrust(why error) {
+	if n.log.meta == nil {
+		return
+	}
+	if err := n.log.meta.update(func(r *metaRecord) { r.Distrust = why.Error() }); err != nil {
+		n.opts.Logger.Error("cannot note that the state is wrong: do not start this server again before you have done what is said here", "error", err)
 	}
 }
 

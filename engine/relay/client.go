@@ -292,3 +292,10 @@ func (c *Client) Forming(ctx context.Context, from string) (begun bool, with []s
 	err = c.call(ctx, methodForming, &confirmAsk{From: from}, &said)
 	return said.Begun, said.With, err
 }
+
+// Sum asks a server what its state came to between two indexes, once it has run the log up to entry; false if it cannot tell.
+func (c *Client) Sum(ctx context.Context, entry, from, to uint64) (sum uint64, known bool) {
+	var said sumSaid
+	err := c.call(ctx, methodSum, &sumAsk{entry, from, to}, &said)
+	return said.Sum, err == nil && said.Known
+}

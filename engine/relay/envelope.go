@@ -22,6 +22,7 @@ const (
 	methodConfirm = "confirm" // confirmAsk → confirmSaid: does the leader of this term still lead for all you know?
 	methodReach   = "reach"   // confirmAsk → reachSaid: how far must I be, to speak for the cluster?
 	methodForming = "forming" // confirmAsk → formingSaid: with whom would you form a cluster?
+	methodSum     = "sum"     // sumAsk → sumSaid: what did you come to between two indexes?
 )
 
 // asking is the part of room.Options that travels.
@@ -165,6 +166,17 @@ type confirmSaid struct {
 
 type reachSaid struct {
 	Index uint64 `msg:"Index"`
+}
+
+type sumAsk struct {
+	Entry uint64 `msg:"Entry"` // of the log, that the server must have run
+	From  uint64 `msg:"From"`
+	To    uint64 `msg:"To"`
+}
+
+type sumSaid struct {
+	Sum   uint64 `msg:"Sum"`
+	Known bool   `msg:"Known"`
 }
 
 type formingSaid struct {

@@ -59,6 +59,9 @@ type Peer interface {
 	// Forming reports whether this server has state already, and else the IDs, sorted, of the servers that it would form
 	// a new cluster with.
 	Forming() (begun bool, with []string)
+	// Sum returns what this server's state came to between two indexes, once it has run the log up to entry; false if it
+	// cannot tell.
+	Sum(ctx context.Context, entry, from, to uint64) (sum uint64, known bool)
 }
 
 // Group is a server as one that keeps the whole state.
@@ -102,6 +105,8 @@ func (h *Host) Call(ctx context.Context, _ rpc.Peer, method string, body []byte)
 		return answer(ctx, body, h.reach)
 	case methodForming:
 		return answer(ctx, body, h.forming)
+	case methodSum:
+		return answer(ctx, body, h.sum)
 	}
 	return nil, unknownMethod(method)
 }
@@ -227,4 +232,9 @@ func (h *Host) reach(ctx context.Context, ask *confirmAsk) (msgp.Marshaler, erro
 func (h *Host) forming(context.Context, *confirmAsk) (msgp.Marshaler, error) {
 	begun, with := h.peer.Forming()
 	return &formingSaid{Begun: begun, With: with}, nil
+}
+
+func (h *Host) sum(ctx context.Context, ask *sumAsk) (msgp.Marshaler, error) {
+	sum, known := h.peer.Sum(ctx, ask.Entry, ask.From, ask.To)
+	return &sumSaid{Sum: sum, Known: known}, nil
 }

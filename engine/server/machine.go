@@ -53,7 +53,7 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 	}
 	digest := batch.Digest()
 	batch.Commit()
-	m.marks.add(m.store.Index(), digest)
+	m.marks.add(b.Index, m.store.Index(), digest)
 	m.views.reached(m.store.Index())
 	for _, c := range commands {
 		if h, is := c.(*Compare); is {
