@@ -159,7 +159,7 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	if err := readArchive(r, spool); err != nil {
 		return err
 	}
-	if err := rewound(spool, s.store.Verify); err != nil {
+	if err := rewound(spool, s.restorable); err != nil {
 		return fault.New(fault.Refused, "failed to read snapshot file: %s", err)
 	}
 	var archived store.Header
@@ -177,6 +177,18 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	}
 	index := max(s.store.Index(), archived.Index) + 1
 	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state, index) })
+}
+
+// restorable refuses a state that this server could not take, or another of the datacenter: one of rules that not all know.
+func (s *Server) restorable(state io.Reader) error {
+	r, err := s.store.Peek(state, levels)
+	if err != nil {
+		return err
+	}
+	if of, used := levelOf(r), s.level(); of > used {
+		return fmt.Errorf("it was made by rules of level %d, and those in use here are of level %d; upgrade all servers first", of, used)
+	}
+	return nil
 }
 
 func rewound(f *os.File, use func(io.Reader) error) error {

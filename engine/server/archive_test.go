@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -298,3 +299,26 @@ func unpack(t *testing.T, archive []byte) (files map[string][]byte, names []stri
 		names = append(names, h.Name)
 	}
 }
+
+// An archive of rules that not all servers know is refused before anything is touched: they would stop at it.
+func TestRestoreOfNewerRules(t *testing.T) {
+	newer := testRoom
+	newer.Commands = append(slices.Clone(newer.Commands), room.CommandType{New: func() room.Command { return new(later) }, Rules: 1, Since: []int{2}})
+	from, to := start(t, Options{Rooms: []room.Room{newer}}), start(t, Options{})
+	from.write("a", "newer")
+	from.until("level 2", func() bool { return from.level() == 2 })
+	archive := from.archive()
+	to.write("a", "own")
+	err := to.Unarchive(context.Background(), bytes.NewReader(archive), room.Options{})
+	if !fault.Is(err, fault.Refused) || !strings.Contains(err.Error(), "made by rules of level 2, and those in use here are of level 1; upgrade all servers first") {
+		t.Errorf("%v", err)
+	}
+	if a := to.read(read{name: "a"}, room.Options{}); a.Value != line("own") || to.node.Failure() != nil {
+		t.Errorf("%v, %v", a.Value, to.node.Failure())
+	}
+	from.unarchive(archive)
+}
+
+type later struct{ write }
+
+func (l *later) Name() string { return "note.later" }

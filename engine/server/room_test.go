@@ -133,7 +133,10 @@ func start(t testing.TB, o Options, loops ...room.Loop) *bench {
 func startNode(t testing.TB, o Options, bootstrap bool, loops ...room.Loop) *bench {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	o.Datacenter, o.ID, o.Rooms, o.Log, o.Dir = "here", "s1", []room.Room{testRoom}, quiet, t.TempDir()
+	o.Datacenter, o.ID, o.Log, o.Dir = "here", "s1", quiet, t.TempDir()
+	if o.Rooms == nil {
+		o.Rooms = []room.Room{testRoom}
+	}
 	o.Lineage = func() string { return fmt.Sprint("lineage ", lineages.Add(1)) }
 	s, err := New(o)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync/atomic"
 
 	"github.com/tinylib/msgp/msgp"
 )
@@ -36,12 +37,23 @@ func (s *Store) Restore(r io.Reader) error {
 // Verify reads a snapshot to its end and returns an error if this store could not Restore it. Nothing changes, nothing
 // waits.
 func (s *Store) Verify(r io.Reader) error {
+	_, err := s.Peek(r, nil)
+	return err
+}
+
+// Peek is Verify, and returns what the snapshot holds of one of the store's tables.
+func (s *Store) Peek(r io.Reader, at AnyTable) (Reader, error) {
 	l := loader{tables: s.build(), schema: s.schema}
 	for _, d := range s.schema {
-		l.tables[d.id()].common().discards = true
+		l.tables[d.id()].common().discards = d != at
 	}
-	_, err := l.load(r)
-	return err
+	h, err := l.load(r)
+	if err != nil {
+		return nil, err
+	}
+	seen := &Store{schema: s.schema, tables: l.tables, index: h.Index}
+	seen.history.floor = new(atomic.Uint64)
+	return newView(seen, nil), nil
 }
 
 // loader reads a snapshot into empty tables.
