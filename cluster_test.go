@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ type machine struct {
 	*process
 	node, ip, dir string
 	args          []string
+	program       string // "" is rostra
 }
 
 // cluster is a group of real agents on loopback addresses.
@@ -65,7 +67,7 @@ func startCluster(t *testing.T, servers, clients int, args ...string) *cluster {
 func (c *cluster) start(m *machine) {
 	c.t.Helper()
 	m.process = &process{log: new(bytes.Buffer), HTTP: m.ip + ":8500", DNS: m.ip + ":8600"}
-	m.cmd = exec.Command("rostra", append([]string{"agent"}, m.args...)...)
+	m.cmd = exec.Command(cmp.Or(m.program, "rostra"), append([]string{"agent"}, m.args...)...)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	if err := m.cmd.Start(); err != nil {
 		c.t.Fatal(err)

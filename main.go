@@ -7,15 +7,16 @@ import (
 	"path/filepath"
 
 	"rostra/agent"
+	"rostra/engine/room"
 	"rostra/kit/cli"
 )
 
 func main() {
-	os.Exit(run(filepath.Base(os.Args[0]), os.Args[1:]))
+	os.Exit(run(features, filepath.Base(os.Args[0]), os.Args[1:]))
 }
 
-// run runs the verb that args name and returns its exit code.
-func run(name string, args []string) int {
+// run runs the verb that args name in a program of the given features and returns its exit code.
+func run(features []room.Room, name string, args []string) int {
 	verbs := agent.Verbs(features)
 	for _, f := range features {
 		verbs = append(verbs, f.Verbs...)

@@ -13,12 +13,17 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"rostra/engine/room"
 )
 
-// TestMain lets the test binary stand in for the program, under both of its names.
+// TestMain lets the test binary stand in for the program, under both of its names, and for a newer one.
 func TestMain(m *testing.M) {
-	program := func(name string) func() { return func() { os.Exit(run(name, os.Args[1:])) } }
-	testscript.Main(m, map[string]func(){"rostra": program("rostra"), "consul": program("consul")})
+	program := func(name string, features []room.Room) func() {
+		return func() { os.Exit(run(features, name, os.Args[1:])) }
+	}
+	testscript.Main(m, map[string]func(){"rostra": program("rostra", features), "consul": program("consul", features),
+		"rostra-next": program("rostra", nextFeatures)})
 }
 
 // TestScripts runs the command line as a user would: real agents, real sockets, whole output.
