@@ -98,7 +98,7 @@ func (a *Agent) openServer(s *Settings) error {
 	if err := recovered(); err != nil {
 		return err
 	}
-	a.port.Serve(relay.NewHost(srv.Types(), srv))
+	a.port.serve(relay.NewHost(srv.Types(), srv, a.log.WithGroup("server")))
 	a.port.start()
 	a.server, a.node = srv, node
 	a.host.Door, a.host.Cluster, a.host.Raft = srv, srv, srv

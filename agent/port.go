@@ -3,16 +3,19 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"sync"
 
+	"rostra/engine/relay"
 	"rostra/engine/rpc"
 )
 
 // serverPort is the port between agents with its goroutine. It outlives the run group: the log needs it until it is closed.
 type serverPort struct {
 	*rpc.Port
+	host  *relay.Host // answers what arrives; nil on agents that are no servers
 	run   context.Context
 	stop  context.CancelFunc
 	work  sync.WaitGroup
@@ -41,6 +44,21 @@ func (a *Agent) openPort(s *Settings) error {
 	a.port.run, a.port.stop = context.WithCancel(context.Background())
 	a.closes = append(a.closes, a.port.close)
 	return nil
+}
+
+// serve sets who answers what arrives. It is called before start.
+func (p *serverPort) serve(h *relay.Host) {
+	p.host = h
+	p.Port.Serve(h)
+}
+
+// Counters returns what the port counted, and who answers there.
+func (p *serverPort) Counters() map[string]uint64 {
+	out := p.Port.Counters()
+	if p.host != nil {
+		maps.Copy(out, p.host.Counters())
+	}
+	return out
 }
 
 // start lets the port serve.

@@ -124,17 +124,20 @@ type callSaid struct {
 	Value []byte    `msg:"Value"`
 }
 
-// want subscribes an agent to a Query under a number of its choice, above 0; without a Query it ends that.
+// want subscribes an agent to a Query under a number of its choice, above 0; without a Query it ends that, or asks for the
+// whole answer again.
 type want struct {
 	ID      uint64 `msg:"ID"`
 	Asking  asking `msg:"Ask"`
 	Query   []byte `msg:"Query"`
-	At      uint64 `msg:"At"`      // nothing older than the state at this index may be shown to the agent,
-	Lineage string `msg:"Lineage"` // if it is of this history
+	At      uint64 `msg:"At"`                // nothing older than the state at this index may be shown to the agent,
+	Lineage string `msg:"Lineage"`           // if it is of this history
+	Changes bool   `msg:"Changes,omitempty"` // long answers may come as what changed; agents that do not know that leave it out
+	Again   bool   `msg:"Again,omitempty"`   // a change did not apply; only to servers that sent one
 }
 
-// news is an answer to a want, or a part of one: the Value is that of all frames up to the one without More. ID 0 tells
-// how fresh the server is.
+// news is an answer to a want, or a part of one: the Value is that of all frames up to the one without More. Its changes
+// are told in the Value, one delta or several, if From is there. ID 0 tells how fresh the server is.
 type news struct {
 	ID      uint64    `msg:"ID"`
 	More    bool      `msg:"More"`
@@ -143,8 +146,11 @@ type news struct {
 	At      uint64    `msg:"At"` // the index of the state that was asked
 	Lineage string    `msg:"Lineage"`
 	Value   []byte    `msg:"Value"`
-	Verdict verdict   `msg:"Verdict"` // the want is over
-	Fresh   freshness `msg:"Fresh"`   // of ID 0
+	Verdict verdict   `msg:"Verdict"`        // the want is over
+	Fresh   freshness `msg:"Fresh"`          // of ID 0
+	Keep    bool      `msg:"Keep,omitempty"` // the next answer may come as what changed in this one
+	From    uint64    `msg:"From,omitempty"` // the Index of the answer that the change begins at, the one sent last
+	Sum     uint32    `msg:"Sum,omitempty"`  // of the value that the change makes (CRC-32C)
 }
 
 type archiveAsk struct {

@@ -849,49 +849,85 @@ func (z freshness) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *news) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 9
-	// string "ID"
-	o = append(o, 0x89, 0xa2, 0x49, 0x44)
-	o = msgp.AppendUint64(o, z.ID)
-	// string "More"
-	o = append(o, 0xa4, 0x4d, 0x6f, 0x72, 0x65)
-	o = msgp.AppendBool(o, z.More)
-	// string "Index"
-	o = append(o, 0xa5, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.Index)
-	// string "Missing"
-	o = append(o, 0xa7, 0x4d, 0x69, 0x73, 0x73, 0x69, 0x6e, 0x67)
-	o = msgp.AppendBool(o, z.Missing)
-	// string "At"
-	o = append(o, 0xa2, 0x41, 0x74)
-	o = msgp.AppendUint64(o, z.At)
-	// string "Lineage"
-	o = append(o, 0xa7, 0x4c, 0x69, 0x6e, 0x65, 0x61, 0x67, 0x65)
-	o = msgp.AppendString(o, z.Lineage)
-	// string "Value"
-	o = append(o, 0xa5, 0x56, 0x61, 0x6c, 0x75, 0x65)
-	o = msgp.AppendBytes(o, z.Value)
-	// string "Verdict"
-	o = append(o, 0xa7, 0x56, 0x65, 0x72, 0x64, 0x69, 0x63, 0x74)
-	// map header, size 2
-	// string "Kind"
-	o = append(o, 0x82, 0xa4, 0x4b, 0x69, 0x6e, 0x64)
-	o = msgp.AppendUint8(o, z.Verdict.Kind)
-	// string "Text"
-	o = append(o, 0xa4, 0x54, 0x65, 0x78, 0x74)
-	o = msgp.AppendString(o, z.Verdict.Text)
-	// string "Fresh"
-	o = append(o, 0xa5, 0x46, 0x72, 0x65, 0x73, 0x68)
-	// map header, size 3
-	// string "Index"
-	o = append(o, 0x83, 0xa5, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.Fresh.Index)
-	// string "Known"
-	o = append(o, 0xa5, 0x4b, 0x6e, 0x6f, 0x77, 0x6e)
-	o = msgp.AppendBool(o, z.Fresh.KnownLeader)
-	// string "Contact"
-	o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x74, 0x61, 0x63, 0x74)
-	o = msgp.AppendDuration(o, z.Fresh.LastContact)
+	// check for omitted fields
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
+	_ = zb0001Mask
+	if z.Keep == false {
+		zb0001Len--
+		zb0001Mask |= 0x200
+	}
+	if z.From == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400
+	}
+	if z.Sum == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x800
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "ID"
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendUint64(o, z.ID)
+		// string "More"
+		o = append(o, 0xa4, 0x4d, 0x6f, 0x72, 0x65)
+		o = msgp.AppendBool(o, z.More)
+		// string "Index"
+		o = append(o, 0xa5, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.Index)
+		// string "Missing"
+		o = append(o, 0xa7, 0x4d, 0x69, 0x73, 0x73, 0x69, 0x6e, 0x67)
+		o = msgp.AppendBool(o, z.Missing)
+		// string "At"
+		o = append(o, 0xa2, 0x41, 0x74)
+		o = msgp.AppendUint64(o, z.At)
+		// string "Lineage"
+		o = append(o, 0xa7, 0x4c, 0x69, 0x6e, 0x65, 0x61, 0x67, 0x65)
+		o = msgp.AppendString(o, z.Lineage)
+		// string "Value"
+		o = append(o, 0xa5, 0x56, 0x61, 0x6c, 0x75, 0x65)
+		o = msgp.AppendBytes(o, z.Value)
+		// string "Verdict"
+		o = append(o, 0xa7, 0x56, 0x65, 0x72, 0x64, 0x69, 0x63, 0x74)
+		// map header, size 2
+		// string "Kind"
+		o = append(o, 0x82, 0xa4, 0x4b, 0x69, 0x6e, 0x64)
+		o = msgp.AppendUint8(o, z.Verdict.Kind)
+		// string "Text"
+		o = append(o, 0xa4, 0x54, 0x65, 0x78, 0x74)
+		o = msgp.AppendString(o, z.Verdict.Text)
+		// string "Fresh"
+		o = append(o, 0xa5, 0x46, 0x72, 0x65, 0x73, 0x68)
+		// map header, size 3
+		// string "Index"
+		o = append(o, 0x83, 0xa5, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.Fresh.Index)
+		// string "Known"
+		o = append(o, 0xa5, 0x4b, 0x6e, 0x6f, 0x77, 0x6e)
+		o = msgp.AppendBool(o, z.Fresh.KnownLeader)
+		// string "Contact"
+		o = append(o, 0xa7, 0x43, 0x6f, 0x6e, 0x74, 0x61, 0x63, 0x74)
+		o = msgp.AppendDuration(o, z.Fresh.LastContact)
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
+			// string "Keep"
+			o = append(o, 0xa4, 0x4b, 0x65, 0x65, 0x70)
+			o = msgp.AppendBool(o, z.Keep)
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "From"
+			o = append(o, 0xa4, 0x46, 0x72, 0x6f, 0x6d)
+			o = msgp.AppendUint64(o, z.From)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "Sum"
+			o = append(o, 0xa3, 0x53, 0x75, 0x6d)
+			o = msgp.AppendUint32(o, z.Sum)
+		}
+	}
 	return
 }
 
@@ -1031,6 +1067,24 @@ func (z *news) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					}
 				}
 			}
+		case "Keep":
+			z.Keep, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Keep")
+				return
+			}
+		case "From":
+			z.From, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "From")
+				return
+			}
+		case "Sum":
+			z.Sum, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Sum")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1045,7 +1099,7 @@ func (z *news) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *news) Msgsize() (s int) {
-	s = 1 + 3 + msgp.Uint64Size + 5 + msgp.BoolSize + 6 + msgp.Uint64Size + 8 + msgp.BoolSize + 3 + msgp.Uint64Size + 8 + msgp.StringPrefixSize + len(z.Lineage) + 6 + msgp.BytesPrefixSize + len(z.Value) + 8 + 1 + 5 + msgp.Uint8Size + 5 + msgp.StringPrefixSize + len(z.Verdict.Text) + 6 + 1 + 6 + msgp.Uint64Size + 6 + msgp.BoolSize + 8 + msgp.DurationSize
+	s = 1 + 3 + msgp.Uint64Size + 5 + msgp.BoolSize + 6 + msgp.Uint64Size + 8 + msgp.BoolSize + 3 + msgp.Uint64Size + 8 + msgp.StringPrefixSize + len(z.Lineage) + 6 + msgp.BytesPrefixSize + len(z.Value) + 8 + 1 + 5 + msgp.Uint8Size + 5 + msgp.StringPrefixSize + len(z.Verdict.Text) + 6 + 1 + 6 + msgp.Uint64Size + 6 + msgp.BoolSize + 8 + msgp.DurationSize + 5 + msgp.BoolSize + 5 + msgp.Uint64Size + 4 + msgp.Uint32Size
 	return
 }
 
@@ -1708,26 +1762,53 @@ func (z verdict) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *want) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 5
-	// string "ID"
-	o = append(o, 0x85, 0xa2, 0x49, 0x44)
-	o = msgp.AppendUint64(o, z.ID)
-	// string "Ask"
-	o = append(o, 0xa3, 0x41, 0x73, 0x6b)
-	o, err = z.Asking.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Asking")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(7)
+	var zb0001Mask uint8 /* 7 bits */
+	_ = zb0001Mask
+	if z.Changes == false {
+		zb0001Len--
+		zb0001Mask |= 0x20
 	}
-	// string "Query"
-	o = append(o, 0xa5, 0x51, 0x75, 0x65, 0x72, 0x79)
-	o = msgp.AppendBytes(o, z.Query)
-	// string "At"
-	o = append(o, 0xa2, 0x41, 0x74)
-	o = msgp.AppendUint64(o, z.At)
-	// string "Lineage"
-	o = append(o, 0xa7, 0x4c, 0x69, 0x6e, 0x65, 0x61, 0x67, 0x65)
-	o = msgp.AppendString(o, z.Lineage)
+	if z.Again == false {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "ID"
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendUint64(o, z.ID)
+		// string "Ask"
+		o = append(o, 0xa3, 0x41, 0x73, 0x6b)
+		o, err = z.Asking.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Asking")
+			return
+		}
+		// string "Query"
+		o = append(o, 0xa5, 0x51, 0x75, 0x65, 0x72, 0x79)
+		o = msgp.AppendBytes(o, z.Query)
+		// string "At"
+		o = append(o, 0xa2, 0x41, 0x74)
+		o = msgp.AppendUint64(o, z.At)
+		// string "Lineage"
+		o = append(o, 0xa7, 0x4c, 0x69, 0x6e, 0x65, 0x61, 0x67, 0x65)
+		o = msgp.AppendString(o, z.Lineage)
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "Changes"
+			o = append(o, 0xa7, 0x43, 0x68, 0x61, 0x6e, 0x67, 0x65, 0x73)
+			o = msgp.AppendBool(o, z.Changes)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "Again"
+			o = append(o, 0xa5, 0x41, 0x67, 0x61, 0x69, 0x6e)
+			o = msgp.AppendBool(o, z.Again)
+		}
+	}
 	return
 }
 
@@ -1779,6 +1860,18 @@ func (z *want) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Lineage")
 				return
 			}
+		case "Changes":
+			z.Changes, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Changes")
+				return
+			}
+		case "Again":
+			z.Again, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Again")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1793,6 +1886,6 @@ func (z *want) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *want) Msgsize() (s int) {
-	s = 1 + 3 + msgp.Uint64Size + 4 + z.Asking.Msgsize() + 6 + msgp.BytesPrefixSize + len(z.Query) + 3 + msgp.Uint64Size + 8 + msgp.StringPrefixSize + len(z.Lineage)
+	s = 1 + 3 + msgp.Uint64Size + 4 + z.Asking.Msgsize() + 6 + msgp.BytesPrefixSize + len(z.Query) + 3 + msgp.Uint64Size + 8 + msgp.StringPrefixSize + len(z.Lineage) + 8 + msgp.BoolSize + 6 + msgp.BoolSize
 	return
 }

@@ -29,6 +29,7 @@ type Subscriptions struct {
 	last  uint64
 	known map[uint64]room.QueryType
 	parts map[uint64][]byte // of long answers
+	held  map[uint64]*held  // long answers, until their changes come; nil while one is asked for again
 }
 
 // Watch opens the stream. The caller reads it with Next until that fails, and closes it.
@@ -39,7 +40,8 @@ func (c *Client) Watch(ctx context.Context) (*Subscriptions, error) {
 		end()
 		return nil, err
 	}
-	return &Subscriptions{types: c.all.types, stream: s, end: end, known: map[uint64]room.QueryType{}, parts: map[uint64][]byte{}}, nil
+	return &Subscriptions{types: c.all.types, stream: s, end: end, known: map[uint64]room.QueryType{}, parts: map[uint64][]byte{},
+		held: map[uint64]*held{}}, nil
 }
 
 // Close ends the stream.
@@ -56,16 +58,21 @@ func (s *Subscriptions) Subscribe(q room.Query, o room.Options, at uint64, linea
 	defer s.mu.Unlock()
 	s.last++
 	s.known[s.last] = known
-	return s.last, s.send(&want{ID: s.last, Asking: askingOf(o), Query: body, At: at, Lineage: lineage})
+	return s.last, s.send(&want{ID: s.last, Asking: askingOf(o), Query: body, At: at, Lineage: lineage, Changes: true})
 }
 
 // Drop ends a subscription.
 func (s *Subscriptions) Drop(id uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(id)
+	return s.send(&want{ID: id})
+}
+
+func (s *Subscriptions) forget(id uint64) {
 	delete(s.known, id)
 	delete(s.parts, id)
-	return s.send(&want{ID: id})
+	delete(s.held, id)
 }
 
 func (s *Subscriptions) send(w *want) error {
@@ -116,8 +123,12 @@ func (s *Subscriptions) gather(frame *news) (n News, whole bool, err error) {
 	delete(s.parts, frame.ID)
 	n = News{ID: frame.ID, At: frame.At, Lineage: frame.Lineage, Err: frame.Verdict.err()}
 	if n.Err != nil {
-		delete(s.known, frame.ID)
+		s.forget(frame.ID)
 		return n, true, nil
+	}
+	frame.Value = value
+	if value, whole, err = s.complete(frame); !whole {
+		return n, false, err
 	}
 	v, _, err := known.Answer.Read(value)
 	if err != nil {
@@ -125,4 +136,25 @@ func (s *Subscriptions) gather(frame *news) (n News, whole bool, err error) {
 	}
 	n.Answer = room.Answer{Value: v, Index: frame.Index, Missing: frame.Missing, Shared: room.NewShared(v)}
 	return n, true, nil
+}
+
+// complete returns the value of an answer that has come: whole, or as a change of the one held. A change that does not apply
+// is left out, and the whole asked for; whole reports that there is a value. mu is held.
+func (s *Subscriptions) complete(frame *news) (value []byte, whole bool, err error) {
+	value = frame.Value
+	if frame.From != 0 {
+		before, asked := s.held[frame.ID]
+		if value, whole = before.become(frame); !whole {
+			if asked && before == nil {
+				return nil, false, nil // it was asked for already
+			}
+			s.held[frame.ID] = nil
+			return nil, false, s.send(&want{ID: frame.ID, Again: true})
+		}
+	}
+	delete(s.held, frame.ID)
+	if frame.Keep {
+		s.held[frame.ID] = &held{frame.Index, frame.Lineage, value}
+	}
+	return value, true, nil
 }

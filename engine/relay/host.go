@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -35,9 +36,9 @@ type Door interface {
 
 // Follower is a live answer that is asked for when it may have changed.
 type Follower interface {
-	// Take returns the newest answer if it differs from the one taken last and the state is not older than at, which
-	// counts for that lineage alone. It does not wait.
-	Take(at uint64, lineage string) (Taken, bool)
+	// Take returns the newest answer if it differs from the one taken last, or if it is wanted again, and the state is not
+	// older than at, which counts for that lineage alone. It does not wait.
+	Take(at uint64, lineage string, again bool) (Taken, bool)
 	Close()
 }
 
@@ -46,7 +47,7 @@ type Taken struct {
 	Answer  room.Answer
 	At      uint64 // the index of the state
 	Lineage string
-	Packed  func(room.Codec) ([]byte, error) // the value in its wire form, made once for all who take it
+	Packed  *Packed // made with Pack once for all who take it
 }
 
 // Peer is a server as its fellow servers use it.
@@ -74,10 +75,11 @@ type Group interface {
 
 // Host answers for one server. It is an rpc.Handler.
 type Host struct {
-	types *Types
-	door  Door
-	peer  Peer
-	group Group
+	types   *Types
+	door    Door
+	peer    Peer
+	group   Group
+	watches watches
 }
 
 // Server is all that a server is to others.
@@ -88,7 +90,14 @@ type Server interface {
 }
 
 // NewHost returns the answering end.
-func NewHost(types *Types, s Server) *Host { return &Host{types, s, s, s} }
+func NewHost(types *Types, s Server, log *slog.Logger) *Host {
+	h := &Host{types: types, door: s, peer: s, group: s}
+	h.watches.init(log)
+	return h
+}
+
+// Counters returns what was counted since NewHost, by name, and how many watches there are.
+func (h *Host) Counters() map[string]uint64 { return h.watches.counters() }
 
 // Call answers one call.
 func (h *Host) Call(ctx context.Context, _ rpc.Peer, method string, body []byte) ([]byte, error) {
@@ -116,10 +125,10 @@ func unknownMethod(method string) error {
 }
 
 // Stream serves one stream.
-func (h *Host) Stream(ctx context.Context, _ rpc.Peer, method string, s rpc.Stream) error {
+func (h *Host) Stream(ctx context.Context, from rpc.Peer, method string, s rpc.Stream) error {
 	switch method {
 	case methodWatch:
-		return h.watch(ctx, s)
+		return h.watch(ctx, from, s)
 	case methodArchive:
 		return h.archive(ctx, s)
 	case methodRestore:

@@ -78,8 +78,12 @@ var rooms = []room.Room{{Name: "test", Tables: []store.AnyTable{words},
 
 // wire hands what a Client says to a Host at once.
 type wire struct {
-	host *relay.Host
-	work sync.WaitGroup
+	host  *relay.Host
+	work  sync.WaitGroup
+	from  string              // the agent's address
+	log   *bytes.Buffer       // of the Host
+	says  func([]byte) []byte // what becomes of what an agent says on a stream; nil: it stays so
+	hears func([]byte) []byte // and of what it hears; nil is lost
 }
 
 func (w *wire) Call(ctx context.Context, _ rpc.Target, method string, body []byte) ([]byte, error) {
@@ -89,8 +93,10 @@ func (w *wire) Call(ctx context.Context, _ rpc.Target, method string, body []byt
 func (w *wire) Stream(ctx context.Context, _ rpc.Target, method string) (rpc.Stream, error) {
 	ctx, end := context.WithCancel(ctx)
 	near, far := pipe(ctx)
+	near.says, near.hears = w.says, w.hears
+	from := w.from
 	w.work.Go(func() {
-		err := w.host.Stream(ctx, rpc.Peer{}, method, far)
+		err := w.host.Stream(ctx, rpc.Peer{Address: from}, method, far)
 		if err == nil {
 			err = io.EOF
 		}
@@ -107,14 +113,19 @@ type end struct {
 	in   <-chan []byte
 	out  chan<- []byte
 	over chan error // of the Host
+
+	says, hears func([]byte) []byte
 }
 
 func pipe(ctx context.Context) (near, far *end) {
 	a, b, over := make(chan []byte, 1), make(chan []byte, 1), make(chan error, 1)
-	return &end{ctx, b, a, over}, &end{ctx, a, b, over}
+	return &end{ctx: ctx, in: b, out: a, over: over}, &end{ctx: ctx, in: a, out: b, over: over}
 }
 
 func (e *end) Send(b []byte) error {
+	if e.says != nil {
+		b = e.says(b)
+	}
 	select {
 	case e.out <- b:
 		return nil
@@ -124,6 +135,18 @@ func (e *end) Send(b []byte) error {
 }
 
 func (e *end) Recv() ([]byte, error) {
+	for {
+		b, err := e.next()
+		if err == nil && e.hears != nil {
+			if b = e.hears(b); b == nil {
+				continue
+			}
+		}
+		return b, err
+	}
+}
+
+func (e *end) next() ([]byte, error) {
 	select {
 	case b := <-e.in:
 		return b, nil
@@ -150,6 +173,14 @@ func (e *end) Recv() ([]byte, error) {
 // connected returns a Client of a lone server.
 func connected(t testing.TB) (*relay.Client, *relay.Host) {
 	t.Helper()
+	c, w := wired(t)
+	return c, w.host
+}
+
+func wired(t testing.TB) (*relay.Client, *wire) { return wiredFor(t, rooms) }
+
+func wiredFor(t testing.TB, rooms []room.Room) (*relay.Client, *wire) {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	s, err := server.New(server.Options{Datacenter: "dc1", ID: "s1", Hold: time.Second, Rooms: rooms, Log: quiet,
 		Lineage: func() string { return "test" }, Dir: t.TempDir()})
@@ -161,8 +192,8 @@ func connected(t testing.TB) (*relay.Client, *relay.Host) {
 		t.Fatal(err)
 	}
 	s.Attach(node, &room.Host{Door: s}, nil)
-	host := relay.NewHost(s.Types(), s)
-	w := &wire{host: host}
+	var log bytes.Buffer // the Host logs one refusal at a time
+	w := &wire{host: relay.NewHost(s.Types(), s, slog.New(slog.NewTextHandler(&log, nil))), from: "an agent", log: &log}
 	clients := relay.NewClients(s.Types(), w, time.Second)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -174,7 +205,7 @@ func connected(t testing.TB) (*relay.Client, *relay.Host) {
 		clients.Close()
 		_ = node.Close(context.Background())
 	})
-	return clients.To(rpc.Target{}), host
+	return clients.To(rpc.Target{}), w
 }
 
 func send(t testing.TB, c *relay.Client, cmd room.Command, final bool) (room.Result, error) {

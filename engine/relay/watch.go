@@ -15,7 +15,6 @@ import (
 // Bounds of one watch stream.
 const (
 	frameBytes   = 64 << 10               // of a value in one frame: long answers must not hold up short ones
-	mostWants    = 1 << 16                // subscriptions of one agent
 	freshPeriod  = 250 * time.Millisecond // how often it is looked whether the server has found or lost its leader
 	freshAtLeast = time.Second            // how often an agent is told how fresh the server is even so: silence means trouble
 )
@@ -25,6 +24,8 @@ const (
 type watching struct {
 	host   *Host
 	stream rpc.Stream
+	from   string // whose it is: the connection's address
+	unsent int    // bytes of all rests; the writer's
 
 	mu     sync.Mutex // guards the rest and the fields of each wanted
 	wants  map[uint64]*wanted
@@ -36,18 +37,27 @@ type watching struct {
 type wanted struct {
 	id      uint64
 	codec   room.Codec
-	follow  Follower
+	follow  Follower // nil until it is known, and of one that is refused
+	token   holder
+	changes bool // of long answers are understood
 	at      uint64
 	lineage string
-	queued  bool // in ready
-	gone    bool
-	rest    *news // what is left to send of a long answer
+	sent    uint64 // the index of the long answer sent last, of that lineage; 0 for none
+	rest    *news  // what is left to send of a long answer
+
+	queued bool // in ready
+	gone   bool
+	again  bool // the whole is wanted again
 }
 
 // watch serves one agent until its stream ends.
-func (h *Host) watch(ctx context.Context, s rpc.Stream) error {
+func (h *Host) watch(ctx context.Context, from rpc.Peer, s rpc.Stream) error {
+	if err := h.watches.open(from.Address); err != nil {
+		return err
+	}
+	defer h.watches.close(from.Address)
 	ctx, stop := context.WithCancel(ctx)
-	w := &watching{host: h, stream: s, wants: map[uint64]*wanted{}, signal: make(chan struct{}, 1)}
+	w := &watching{host: h, stream: s, from: from.Address, wants: map[uint64]*wanted{}, signal: make(chan struct{}, 1)}
 	var writing sync.WaitGroup
 	writing.Go(func() { w.write(ctx) })
 	err := w.read() // it ends with the stream; so does a write that fails
@@ -56,7 +66,7 @@ func (h *Host) watch(ctx context.Context, s rpc.Stream) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range w.wants {
-		one.follow.Close()
+		w.end(one)
 	}
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -74,7 +84,11 @@ func (w *watching) read() error {
 		if err != nil {
 			return err
 		}
-		if len(ask.Query) == 0 {
+		switch {
+		case ask.Again:
+			w.again(ask.ID)
+			continue
+		case len(ask.Query) == 0:
 			w.drop(ask.ID)
 			continue
 		}
@@ -90,18 +104,23 @@ func (w *watching) add(ask *want) error {
 		return err
 	}
 	w.mu.Lock()
-	count, twice := len(w.wants), w.wants[ask.ID] != nil
+	twice := w.wants[ask.ID] != nil
 	w.mu.Unlock()
-	if count >= mostWants || twice || ask.ID == 0 {
-		return fault.New(fault.Busy, "one agent may watch %d queries", mostWants)
+	if twice || ask.ID == 0 {
+		return fault.New(fault.Refused, "a watch cannot have the number %d: it is 0, or in use", ask.ID)
 	}
-	one := &wanted{id: ask.ID, codec: known.Answer, at: ask.At, lineage: ask.Lineage}
-	one.follow, err = w.host.door.Follow(q, ask.Asking.options(), func() { w.push(one) })
+	one := &wanted{id: ask.ID, codec: known.Answer, token: holderOf(ask.Asking.Token), changes: ask.Changes, at: ask.At,
+		lineage: ask.Lineage}
+	if err := w.host.watches.add(w.from, one.token); err != nil {
+		return err
+	}
+	follow, err := w.host.door.Follow(q, ask.Asking.options(), func() { w.push(one) })
 	if err != nil {
+		w.host.watches.remove(w.from, one.token)
 		return err
 	}
 	w.mu.Lock()
-	w.wants[ask.ID] = one
+	w.wants[ask.ID], one.follow = one, follow
 	w.mu.Unlock()
 	w.push(one)
 	return nil
@@ -116,14 +135,33 @@ func (w *watching) drop(id uint64) {
 	}
 	w.mu.Unlock()
 	if one != nil {
-		one.follow.Close()
+		w.end(one)
+	}
+}
+
+// end gives back what a subscription holds.
+func (w *watching) end(one *wanted) {
+	one.follow.Close()
+	w.host.watches.remove(w.from, one.token)
+}
+
+// again has the answer sent whole.
+func (w *watching) again(id uint64) {
+	w.mu.Lock()
+	one := w.wants[id]
+	if one != nil {
+		one.again = true
+	}
+	w.mu.Unlock()
+	if one != nil {
+		w.push(one)
 	}
 }
 
 // push notes that there may be something to send. It never waits: commits call it.
 func (w *watching) push(one *wanted) {
 	w.mu.Lock()
-	if !one.queued {
+	if !one.queued && (one.follow != nil || one.rest != nil) { // it may be called before it is followed
 		one.queued = true
 		w.ready = append(w.ready, one)
 	}
@@ -183,31 +221,72 @@ func (w *watching) sendReady(ctx context.Context) error {
 
 // sendOne sends the next frame of a subscription. Only the writer looks at rest, except before the subscription is known.
 func (w *watching) sendOne(one *wanted) error {
-	if one.rest == nil {
-		w.mu.Lock()
-		gone := one.gone
-		w.mu.Unlock()
-		if gone {
-			return nil
-		}
-		taken, is := one.follow.Take(one.at, one.lineage)
-		if !is {
-			return nil
-		}
-		value, err := taken.Packed(one.codec)
-		one.rest = &news{ID: one.id, Index: taken.Answer.Index, Missing: taken.Answer.Missing, At: taken.At,
-			Lineage: taken.Lineage, Value: value, Verdict: verdictOf(err)}
-		one.at, one.lineage = taken.At, taken.Lineage
+	w.mu.Lock()
+	gone, again := one.gone && one.follow != nil, one.again
+	w.mu.Unlock()
+	switch {
+	case gone:
+		w.unsent -= one.left()
+		one.rest = nil
+		return nil
+	case one.rest == nil && w.unsent > w.host.watches.limits.unsent:
+		w.push(one) // others have their turn meanwhile
+		return nil
+	}
+	later := one.rest != nil && one.follow != nil
+	if one.rest == nil && !w.begin(one, again) {
+		return nil
 	}
 	frame := *one.rest
+	before := one.left()
 	if len(frame.Value) > frameBytes {
 		frame.Value, frame.More = frame.Value[:frameBytes], true
 		one.rest.Value = one.rest.Value[frameBytes:]
 		w.push(one)
 	} else {
-		one.rest = nil
+		if one.rest = nil; later {
+			w.push(one) // a call that came between the frames was taken for theirs
+		}
 	}
+	w.unsent += one.left() - before
 	return w.send(&frame)
+}
+
+func (one *wanted) left() int {
+	if one.rest == nil {
+		return 0
+	}
+	return len(one.rest.Value)
+}
+
+// begin takes the next answer of a subscription to be sent, if there is one.
+func (w *watching) begin(one *wanted, again bool) bool {
+	taken, is := one.follow.Take(one.at, one.lineage, again)
+	if !is {
+		return false
+	}
+	if again {
+		one.sent = 0
+		w.mu.Lock()
+		one.again = false
+		w.mu.Unlock()
+	}
+	value, err := taken.Packed.whole(one.codec)
+	n := &news{ID: one.id, Index: taken.Answer.Index, Missing: taken.Answer.Missing, At: taken.At, Lineage: taken.Lineage,
+		Value: value, Verdict: verdictOf(err), Keep: one.changes && long(value)}
+	if n.Keep && one.sent != 0 && one.lineage == n.Lineage {
+		if change, known := taken.Packed.since(one.sent); known {
+			n.Value, n.From, n.Sum = change, one.sent, taken.Packed.sum
+		}
+	}
+	one.at, one.lineage, one.sent = n.At, n.Lineage, 0
+	if n.Keep {
+		one.sent = n.Index
+	}
+	w.host.watches.told(n)
+	one.rest = n
+	w.unsent += len(n.Value)
+	return true
 }
 
 func (w *watching) send(n *news) error {

@@ -161,7 +161,7 @@ func (l *lab) start(self roster.Server, listener net.Listener, n int) *labServer
 		Resolve: func(id string) (string, bool) { one, is := l.roster.Find(id); return one.Address, is }}, s.Machine())
 	must(err)
 	s.Attach(node, &room.Host{Door: s, Roster: l.roster, Self: room.Identity{ID: self.ID}}, port)
-	port.Serve(relay.NewHost(s.Types(), s))
+	port.Serve(relay.NewHost(s.Types(), s, quiet))
 	portCtx, portStop := context.WithCancel(context.Background())
 	ctx, stop := context.WithCancel(context.Background())
 	var porting, running sync.WaitGroup

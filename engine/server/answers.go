@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/kit/store"
 )
@@ -78,14 +79,15 @@ type answer struct {
 	lineage string
 	at      uint64 // the index of the state
 	touches uint64
-	wire    *packed
+	wire    *relay.Packed
 }
 
-// packed is an answer's value in its wire form, made once.
-type packed struct {
-	once  sync.Once
-	bytes []byte
-	err   error
+// wireOf returns the wire form of an answer of that lineage, nil if it is of none or of another.
+func (a *answer) wireOf(lineage string) *relay.Packed {
+	if a == nil || a.lineage != lineage {
+		return nil
+	}
+	return a.wire
 }
 
 // Equaler lets a Value say that it tells readers nothing new.
@@ -277,7 +279,7 @@ func (c *cell) fresh(s *Server) *answer {
 	if old != nil && a.lineage == old.lineage && a.Index == old.Index {
 		a.Answer, a.wire = old.Answer, old.wire // nothing visible changed: the encodings still hold
 	} else {
-		a.Shared, a.wire = room.NewShared(a.Value), new(packed)
+		a.Shared, a.wire = room.NewShared(a.Value), relay.Pack(a.Answer, old.wireOf(a.lineage))
 	}
 	c.now.Store(a)
 	c.owed = c.owed || old != nil && a.different(old)

@@ -17,7 +17,7 @@ type follower struct {
 	wake   func() // must not wait
 	closed sync.Once
 
-	last    *answer     // used by Take alone
+	last    *answer     // the one taken last, without its encodings; used by Take alone
 	waiting atomic.Bool // for the state to become new enough
 }
 
@@ -45,7 +45,7 @@ func (s *Server) Follow(q room.Query, o room.Options, wake func()) (relay.Follow
 
 // Take returns the newest answer if it tells something new. While the state is older than at there is none; wake is called
 // when it is no longer. It is used by one goroutine.
-func (f *follower) Take(at uint64, lineage string) (relay.Taken, bool) {
+func (f *follower) Take(at uint64, lineage string, again bool) (relay.Taken, bool) {
 	s := f.server
 	if at > s.store.Index() && lineage == s.store.Lineage() {
 		if f.waiting.CompareAndSwap(false, true) {
@@ -60,17 +60,11 @@ func (f *follower) Take(at uint64, lineage string) (relay.Taken, bool) {
 	if a == nil || !f.cell.crowded() { // a crowd's answer was evaluated just before it was called
 		a = f.cell.fresh(s)
 	}
-	if f.last != nil && !a.different(f.last) {
+	if f.last != nil && !again && !a.different(f.last) {
 		return relay.Taken{}, false
 	}
-	f.last = a
-	return relay.Taken{Answer: a.Answer, At: a.at, Lineage: a.lineage, Packed: a.packed}, true
-}
-
-// packed returns the value in its wire form.
-func (a *answer) packed(c room.Codec) ([]byte, error) {
-	a.wire.once.Do(func() { a.wire.bytes, a.wire.err = c.Append(nil, a.Value) })
-	return a.wire.bytes, a.wire.err
+	f.last = &answer{Answer: room.Answer{Value: a.Value, Index: a.Index, Missing: a.Missing}, lineage: a.lineage}
+	return relay.Taken{Answer: a.Answer, At: a.at, Lineage: a.lineage, Packed: a.wire}, true
 }
 
 // Close gives the cell back.
