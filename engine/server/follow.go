@@ -57,7 +57,8 @@ func (f *follower) Take(at uint64, lineage string, again bool) (relay.Taken, boo
 		return relay.Taken{}, false
 	}
 	a := f.cell.now.Load()
-	if a == nil || !f.cell.crowded() { // a crowd's answer was evaluated just before it was called
+	// A crowd's answer was evaluated just before it was called; but one who comes to it may have seen more elsewhere.
+	if a == nil || !f.cell.crowded() || a.at < at && a.lineage == lineage {
 		a = f.cell.fresh(s)
 	}
 	if f.last != nil && !again && !a.different(f.last) {
