@@ -61,6 +61,7 @@ var sleepers = map[string]string{
 	"agent/recover_sim_test.go":    "the same",
 	"agent/disk_sim_test.go":       "the same",
 	"agent/locks_sim_test.go":      "the same",
+	"agent/locker_test.go":         "the same",
 	"agent/wan_sim_test.go":        "the same",
 	"agent/upgrade_sim_test.go":    "the same",
 	"agent/diverge_sim_test.go":    "the same",

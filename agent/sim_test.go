@@ -44,6 +44,7 @@ type world struct {
 	rand  *rand.Rand
 	log   *simLog
 	nodes []*simNode
+	rooms []room.Room // what the programs of new machines can do; nil: simRooms
 }
 
 // simNode is one machine over its lives.
@@ -107,7 +108,7 @@ func (w *world) add(dc string, site, servers, clients int, extra ...string) (add
 
 // machine returns the machine number i of a datacenter, not yet started: a server if i is below servers.
 func (w *world) machine(dc string, site, i, servers int, extra ...string) *simNode {
-	n := &simNode{ip: fmt.Sprintf("10.%d.%d.%d", site, i/200, 1+i%200), disk: disk.NewForgetful()}
+	n := &simNode{rooms: w.rooms, ip: fmt.Sprintf("10.%d.%d.%d", site, i/200, 1+i%200), disk: disk.NewForgetful()}
 	n.id = fmt.Sprintf("00000000-0000-4000-8000-%012d", site*1_000_000+i+1)
 	n.name = fmt.Sprintf("c%d", i-servers+1)
 	n.args = []string{"-data-dir=/none", "-datacenter=" + dc, "-bind=" + n.ip, "-retry-interval=1s",

@@ -40,7 +40,8 @@ type metaStore struct {
 	name string
 	dir  string
 
-	fresh bool // there was no file
+	fresh   bool          // there was no file
+	writing chan struct{} // holds one while the file is written: readers do not wait for the disk
 
 	mu  sync.Mutex
 	rec metaRecord
@@ -48,7 +49,7 @@ type metaStore struct {
 
 // openMeta reads the file, if there is one.
 func openMeta(fs disk.FS, dir string) (*metaStore, error) {
-	m := &metaStore{fs: fs, dir: dir, name: filepath.Join(dir, "meta")}
+	m := &metaStore{fs: fs, dir: dir, name: filepath.Join(dir, "meta"), writing: make(chan struct{}, 1)}
 	err := readRecord(fs, m.name, &m.rec)
 	if errors.Is(err, os.ErrNotExist) {
 		names, listErr := fs.List(dir)
@@ -65,13 +66,15 @@ func openMeta(fs disk.FS, dir string) (*metaStore, error) {
 
 // update changes the record and writes it; on an error the change is undone.
 func (m *metaStore) update(change func(*metaRecord)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	rec := m.rec
+	m.writing <- struct{}{}
+	defer func() { <-m.writing }()
+	rec := m.record()
 	change(&rec)
 	if err := writeRecord(m.fs, m.name, rec); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.rec = rec
 	return nil
 }
