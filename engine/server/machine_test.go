@@ -44,6 +44,7 @@ func TestAnUndecodableEntryStopsTheServer(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.what, func(t *testing.T) {
 			b := start(t, Options{Hold: 50 * time.Millisecond})
+			b.until("a leader", func() bool { return b.ready.Load() != nil })
 			b.write("a", "1")
 			if _, err := b.node.Propose(context.Background(), c.entry); !fault.Is(err, fault.Unknown) {
 				t.Errorf("its proposer gets %v", err)
