@@ -228,6 +228,11 @@ func (u *upgrade) replace(n *simNode, with []room.Room) {
 	u.start(n)
 	u.until(n.name+" has caught up", time.Minute, func() bool {
 		l := u.leader()
+		for _, one := range u.servers {
+			if _, seen := n.host.Roster.Find(one.id); !seen {
+				return false
+			}
+		}
 		return l != nil && n.server.Counters()["index"]+100 > l.server.Counters()["index"]
 	})
 }

@@ -53,7 +53,9 @@ func (s *Server) encode(c room.Command) ([]byte, error) {
 	level := s.level()
 	entry, err := s.types.Command(c, level)
 	if fault.Is(err, fault.Refused) && level < s.known {
-		if all, behind := s.commonLevel(); behind != "" {
+		if all, behind := s.commonLevel(); all == 0 {
+			err = fault.New(fault.Refused, "%v; what server %s knows is not known yet: gossip has not shown it", err, behind)
+		} else if behind != "" {
 			err = fault.New(fault.Refused, "%v; server %s knows no others than those of level %d: upgrade it", err, behind, all)
 		} else {
 			err = fault.New(fault.Refused, "%v; all servers know newer ones, which will be in use in some seconds", err)
