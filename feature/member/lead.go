@@ -95,6 +95,9 @@ func (c *reconciler) pass(ctx context.Context, members []gossip.Member, now time
 	c.mu.Lock()
 	reaped := maps.Clone(c.reaped)
 	c.mu.Unlock()
+	for _, m := range members {
+		delete(reaped, strings.ToLower(m.Name)) // forgotten after the list was read: that is for the next pass
+	}
 	answer, _, err := c.host.Door.Read(ctx, nodesQuery{}, room.Options{})
 	if err != nil {
 		return err
