@@ -42,7 +42,7 @@ func newReconciler(h *room.Host) *reconciler {
 }
 
 func (c *reconciler) run(ctx context.Context) error {
-	c.settled = time.Now().Add(2 * c.host.LAN.Sync())
+	began := time.Now()
 	tick := time.NewTicker(reconcilePeriod)
 	defer tick.Stop()
 	ctx, stop := context.WithCancel(ctx)
@@ -64,6 +64,7 @@ func (c *reconciler) run(ctx context.Context) error {
 	defer stop()
 	for {
 		restored := c.host.Cluster.Restored()
+		c.settle(began, c.host.LAN.Sync())
 		if err := c.pass(ctx, c.host.LAN.Members(), time.Now()); err != nil {
 			return err
 		}
@@ -74,6 +75,14 @@ func (c *reconciler) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// settle says that this term began then, and how long two members of the pool as it is now are without each other's list. After
+// a power cut the leader is there before the others, and a pool that grows lets its members wait longer for each other.
+func (c *reconciler) settle(began time.Time, every time.Duration) {
+	if t := began.Add(2 * every); t.After(c.settled) {
+		c.settled = t
 	}
 }
 

@@ -227,7 +227,11 @@ func TestStrangers(t *testing.T) {
 	if got := k.nodes(); got != "c0 c1 c2 c3 c4 c5 c6 c7" {
 		t.Errorf("a fresh leader has left %s", got)
 	}
-	k.now = k.settled
+	k.settle(k.now, 3*time.Minute) // the pool has grown
+	k.settle(k.now, time.Minute)   // and shrinks
+	k.now = k.now.Add(6*time.Minute - 1)
+	k.quiet(all[:2]...)
+	k.now = k.now.Add(1)
 	for _, want := range []string{"c0 c1 c4 c5 c6 c7", "c0 c1 c6 c7", "c0 c1 c7", "c0 c1", "c0 c1"} {
 		k.round(all[:2]...)
 		k.quiet(all[:2]...) // another event within the minute
