@@ -91,6 +91,14 @@ func TestADiskThatFailsAtEveryStep(t *testing.T) {
 					stops++
 				}
 				d.Ail(nil)
+				if at/4%2 == 0 { // the next life begins before the power goes: what it finds is perhaps on no disk
+					n := mustOpen(t, cutOptions(d), newWords())
+					mustWhole(t, n)
+					if err := h.puts(n, "q", 2); err != nil {
+						t.Fatalf("step %d of %d fails, and the next life: %v", at, steps, err)
+					}
+					defer n.Close(context.Background())
+				}
 				d = powerCut(d, []string{"strict", "torn", "killed"}[at%3], at)
 				if err := h.check(d); err != nil {
 					t.Fatalf("step %d of %d fails, then: %v", at, steps, err)
@@ -133,5 +141,37 @@ func TestADiskThatFailsAroundARestore(t *testing.T) {
 			t.Logf("%d steps, %d of them stop the server", at, stops)
 			return
 		}
+	}
+}
+
+// TestAFailedFsyncIsNotBelieved: after an fsync that failed the kernel shows the bytes to the next process, and may never
+// write them. That process must, before it builds on them.
+func TestAFailedFsyncIsNotBelieved(t *testing.T) {
+	d, h := disk.NewForgetful(), newHistory()
+	n := mustOpen(t, options(d, "/data/raft"), newWords())
+	if err := h.put(n, "first", "1"); err != nil {
+		t.Fatal(err)
+	}
+	d.Ail(func(op disk.Op) error {
+		if op.Kind == "sync" {
+			return errBroken
+		}
+		return nil
+	})
+	if err := h.put(n, "long", strings.Repeat("x", 20_000)); err == nil {
+		t.Fatal("acknowledged")
+	}
+	<-n.Failed()
+	_ = n.Close(context.Background())
+	d.Ail(nil)
+	n = mustOpen(t, options(d, "/data/raft"), newWords())
+	mustWhole(t, n)
+	if err := h.put(n, "second", "2"); err != nil {
+		t.Fatal(err)
+	}
+	after := d.PowerCut()
+	_ = n.Close(context.Background())
+	if err := h.check(after); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -28,6 +28,7 @@ type logStore struct {
 	fail      func(error) // stops the node; until it runs, whoever opens it returns the error
 	monotonic bool
 	cacheMax  int64
+	dead      atomic.Bool // a change failed: no other is tried
 	opening   atomic.Bool // entries read are checked, so that damage is found before anything runs
 
 	entries, appends, syncs atomic.Uint64
@@ -96,12 +97,20 @@ func (s *logStore) broken(what string, err error) error {
 	default:
 		s.fail(fmt.Errorf("cannot %s: %w; %s", what, err, remedy))
 	}
+	if err != nil {
+		s.dead.Store(true)
+	}
 	return err
 }
+
+var errDead = errors.New("the log stopped")
 
 // StoreLogs implements raft.LogStore: it returns when they are on disk.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	begin := time.Now()
+	if s.dead.Load() {
+		return errDead
+	}
 	if err := s.LogStore.StoreLogs(logs); err != nil {
 		return s.broken("append to the log", err)
 	}

@@ -40,6 +40,9 @@ type metaStore struct {
 	name string
 	dir  string
 
+	tail    string // the segment that was found unsealed, with what it held; "": none
+	content segmentContent
+
 	fresh   bool          // there was no file
 	writing chan struct{} // holds one while the file is written: readers do not wait for the disk
 
@@ -160,9 +163,22 @@ func (m *metaStore) repair() error {
 		if i != len(rec.Segments)-1 {
 			return fmt.Errorf("cannot open the log: %s is not the last segment but not sealed", name)
 		}
+		m.tail, m.content = name, found
 		if found.indexStart != 0 {
 			return m.rotate(i, found)
 		}
+	}
+	return nil
+}
+
+// settle makes durable what was found: an earlier process may have tried to and failed.
+func (m *metaStore) settle() error {
+	err := m.fs.SyncDir(m.dir)
+	if err == nil && m.content.end > 0 {
+		err = rewriteLast(m.fs, m.tail, m.content)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a log before a restored snapshot is gone
+		return fmt.Errorf("cannot open the log: %w", err)
 	}
 	return nil
 }

@@ -107,6 +107,12 @@ func newNode(o *Options, m Machine) (*Node, error) {
 
 func (n *Node) start() error {
 	o := &n.opts
+	if n.log.meta != nil {
+		err := o.FS.SyncDir(filepath.Join(o.Dir, "snapshots")) // by them the log is cut
+		if err = errors.Join(err, n.log.meta.settle()); err != nil {
+			return err
+		}
+	}
 	if o.Bootstrap && !n.begun {
 		if err := n.bootstrap(); err != nil {
 			return err

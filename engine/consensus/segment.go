@@ -28,7 +28,7 @@ const (
 
 // segmentContent is what a segment holds in whole appends.
 type segmentContent struct {
-	end        int64  // where the last whole append ends
+	last, end  int64  // where the last whole append begins and ends
 	entries    uint64 // in whole appends
 	indexStart uint64 // where the index is, if they seal the segment
 }
@@ -65,16 +65,38 @@ func checkSegment(fs disk.FS, name string, info types.SegmentInfo, written bool)
 		return found, fmt.Errorf("%s is damaged at its beginning", name)
 	}
 	rest, err := nonZeroRest(f, found.end, size)
-	if err != nil || len(rest) == 0 {
+	if err != nil {
 		return found, err
 	}
 	if holdsAppend(rest) {
 		return found, fmt.Errorf("%s is damaged at byte %d: whole entries follow", name, found.end)
 	}
+	if len(rest) == 0 {
+		return found, nil
+	}
 	if _, err := f.WriteAt(make([]byte, len(rest)), found.end); err != nil {
 		return found, err
 	}
 	return found, f.Sync()
+}
+
+// rewriteLast writes the last append of a segment once more and syncs it. If the fsync of an earlier process failed, that
+// append may be in the kernel's cache and on no disk, and count as clean. Every append before it was on disk when the next
+// began.
+func rewriteLast(fs disk.FS, name string, found segmentContent) error {
+	f, err := fs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	again := make([]byte, found.end-found.last)
+	if n, err := f.ReadAt(again, found.last); n < len(again) {
+		return err
+	}
+	if _, err := f.WriteAt(again, found.last); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // walkSegment goes over the appends from the start to the first that is not whole.
@@ -107,7 +129,7 @@ func walkSegment(r io.Reader, info types.SegmentInfo) (segmentContent, error) {
 				return found, err
 			}
 			at += frameHeader
-			found = segmentContent{end: at, entries: found.entries + entries, indexStart: index}
+			found = segmentContent{last: found.end, end: at, entries: found.entries + entries, indexStart: index}
 			sum, entries = 0, 0
 			continue
 		}
