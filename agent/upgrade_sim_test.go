@@ -171,7 +171,8 @@ func simulateUpgrade(t *testing.T, seed uint64, programs [3][]room.Room, f func(
 		ctx, stop := context.WithCancel(context.Background())
 		var wait sync.WaitGroup
 		for i := range 10 {
-			wait.Go(func() { u.write(ctx, i) })
+			n := w.nodes[i%len(w.nodes)]
+			wait.Go(func() { u.write(ctx, n, i) })
 		}
 		u.stop = sync.OnceFunc(func() { stop(); wait.Wait() })
 		defer u.stop()
@@ -181,10 +182,10 @@ func simulateUpgrade(t *testing.T, seed uint64, programs [3][]room.Room, f func(
 
 // write writes through one agent, in the words of its program, whatever that is at the time. Every write has a key of its
 // own.
-func (u *upgrade) write(ctx context.Context, id int) {
+func (u *upgrade) write(ctx context.Context, through *simNode, id int) {
 	for i := 0; ctx.Err() == nil; i++ {
 		key, text := fmt.Sprintf("%d/%d", id, i%500), fmt.Sprintf("text %d", i)
-		got, err := u.nodes[id%len(u.nodes)].note(ctx, key, text, "")
+		got, err := through.note(ctx, key, text, "")
 		u.mu.Lock()
 		if err == nil {
 			u.acknowledged[key] = got
