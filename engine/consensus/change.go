@@ -41,6 +41,7 @@ type Progress struct {
 	LastTerm    uint64        // that entry's term
 	Commit      uint64        // index of the newest entry it knows to be committed
 	Applied     uint64        // index of the newest entry that was handed to its state; it may still be at work on it
+	Configured  uint64        // index of the entry that made the servers what they are
 	LastContact time.Duration // since it last heard from the leader; 0 on the leader; -1 if never
 }
 
@@ -205,7 +206,8 @@ func (n *Node) CorrectAddresses(ctx context.Context) error {
 
 // Progress returns how far this server is.
 func (n *Node) Progress() Progress {
-	p := Progress{Term: n.raft.CurrentTerm(), Last: n.raft.LastIndex(), Commit: n.raft.CommitIndex(), Applied: n.raft.AppliedIndex()}
+	p := Progress{Term: n.raft.CurrentTerm(), Last: n.raft.LastIndex(), Commit: n.raft.CommitIndex(), Applied: n.raft.AppliedIndex(),
+		Configured: n.fsm.configured.Load()}
 	stats := n.raft.Stats()
 	number := func(key string) uint64 { v, _ := strconv.ParseUint(stats[key], 10, 64); return v }
 	p.LastTerm = number("last_log_term")

@@ -60,6 +60,10 @@ func TestServersComeAndGo(t *testing.T) {
 			t.Errorf("missing: %v", want)
 		}
 		l := c.leader(nil)
+		at := l.Progress().Configured
+		if at <= 1 || at > l.Progress().Last || c.members["s4"].Progress().Configured != at {
+			t.Errorf("the servers are those of entry %d of %d, by s4 of %d", at, l.Progress().Last, c.members["s4"].Progress().Configured)
+		}
 		c.mustChange(Remove, l.id, "")
 		c.until("the removed leader gives up", func() bool { return l.State() == "Follower" })
 		c.kill(l)

@@ -24,6 +24,8 @@ type fsm struct {
 	bytes    atomic.Int64 // of log since the last snapshot
 	commands atomic.Int64
 
+	configured atomic.Uint64 // index of the newest entry that is known to have changed the servers and to be committed
+
 	restores     atomic.Uint64 // snapshots that replaced the state, or tried to
 	restoreError atomic.Pointer[error]
 	opening      *atomic.Bool // Raft tries another snapshot if one cannot be restored
@@ -37,11 +39,32 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
 	for i, l := range logs {
-		if l.Type == raft.LogCommand {
+		switch l.Type {
+		case raft.LogCommand:
 			out[i] = f.apply(l)
+		case raft.LogConfiguration:
+			f.configure(l.Index)
 		}
 	}
 	return out
+}
+
+// configure notes that the servers are those of the entry, unless newer ones are known: Raft itself does not tell.
+func (f *fsm) configure(entry uint64) {
+	for known := f.configured.Load(); entry > known && !f.configured.CompareAndSwap(known, entry); known = f.configured.Load() {
+	}
+}
+
+// noting is a store of snapshots, perhaps a leader's, that notes which servers they name.
+type noting struct {
+	raft.SnapshotStore
+	fsm *fsm
+}
+
+// Create implements raft.SnapshotStore.
+func (s noting) Create(v raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	s.fsm.configure(at)
+	return s.SnapshotStore.Create(v, index, term, c, at, t)
 }
 
 func (f *fsm) apply(l *raft.Log) any {

@@ -99,6 +99,7 @@ func newNode(o *Options, m Machine) (*Node, error) {
 	} else if n.snapshots, err = openSnapshots(o.FS, filepath.Join(o.Dir, "snapshots"), o.Logger, log.span); err != nil {
 		return nil, errors.Join(err, log.close())
 	}
+	n.snapshots = noting{n.snapshots, n.fsm}
 	if n.begun, err = n.reconcile(); err != nil {
 		return nil, errors.Join(err, log.close())
 	}
@@ -160,6 +161,7 @@ func (n *Node) reconcile() (begun bool, err error) {
 	newest := uint64(0)
 	if len(list) > 0 {
 		newest = list[0].Index
+		n.fsm.configure(list[0].ConfigurationIndex)
 	}
 	var rec metaRecord
 	if n.log.meta != nil {

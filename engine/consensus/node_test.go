@@ -88,6 +88,9 @@ func TestRestartKeepsEverything(t *testing.T) {
 					total++
 				}
 				first = w.log()
+				if at := n.Progress().Configured; at != 1 {
+					t.Errorf("round %d: the servers are those of entry %d", round, at)
+				}
 				mustClose(t, n)
 			}
 		})

@@ -130,6 +130,7 @@ func (n *Node) recover() error {
 	defer image.Release()
 	// Raft's own recovery, too, says that the configuration is of entry 1: it is older than any that comes.
 	sink, err := n.snapshots.Create(raft.SnapshotVersionMax, p.Last, p.LastTerm, servers, 1, nil)
+	n.fsm.configured.Store(1)
 	if err == nil {
 		err = image.Persist(sink)
 	}

@@ -84,6 +84,9 @@ func TestANewServerIsGivenASnapshotUnderLoad(t *testing.T) {
 		if s4.fsm.restores.Load() == 0 {
 			t.Error("it was given no snapshot")
 		}
+		if at, want := s4.Progress().Configured, c.leader(nil).Progress().Configured; at != want || at <= 1 {
+			t.Errorf("its servers are those of entry %d, the leader's of %d", at, want)
+		}
 		c.mustChange(AddVoter, "s4", s4.address)
 		l := c.leader(nil)
 		c.kill(l)

@@ -43,6 +43,7 @@ type peersAsk struct{}
 // peerList is its result.
 type peerList struct {
 	Peers []peer `msg:"Peers"`
+	Index uint64 `msg:"Index"` // of the entry that made them so, as far as the server that answers knows
 }
 
 // peer is a server in Raft.

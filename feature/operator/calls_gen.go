@@ -151,9 +151,9 @@ func (z *peer) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *peerList) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
+	// map header, size 2
 	// string "Peers"
-	o = append(o, 0x81, 0xa5, 0x50, 0x65, 0x65, 0x72, 0x73)
+	o = append(o, 0x82, 0xa5, 0x50, 0x65, 0x65, 0x72, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Peers)))
 	for za0001 := range z.Peers {
 		o, err = z.Peers[za0001].MarshalMsg(o)
@@ -162,6 +162,9 @@ func (z *peerList) MarshalMsg(b []byte) (o []byte, err error) {
 			return
 		}
 	}
+	// string "Index"
+	o = append(o, 0xa5, 0x49, 0x6e, 0x64, 0x65, 0x78)
+	o = msgp.AppendUint64(o, z.Index)
 	return
 }
 
@@ -202,6 +205,12 @@ func (z *peerList) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "Index":
+			z.Index, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Index")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -220,6 +229,7 @@ func (z *peerList) Msgsize() (s int) {
 	for za0001 := range z.Peers {
 		s += z.Peers[za0001].Msgsize()
 	}
+	s += 6 + msgp.Uint64Size
 	return
 }
 

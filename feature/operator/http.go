@@ -75,8 +75,8 @@ func (w web) servers(r *httpd.Request) (httpd.Reply, error) {
 	}
 	out := struct {
 		Servers []serverJSON
-		Index   uint64 // of the entry with this configuration: not told
-	}{Servers: []serverJSON{}}
+		Index   uint64
+	}{Servers: []serverJSON{}, Index: list.Index}
 	for _, p := range list.Peers {
 		s := serverJSON{p.ID, p.Node, p.Address, p.Leader, "3", p.Voter, p.Last}
 		if p.Node == "" {

@@ -43,6 +43,9 @@ func masked(body string) string {
 
 func TestHTTP(t *testing.T) {
 	a := start(t)
+	if _, _, body := a.Do("GET", "/v1/operator/raft/configuration", ""); !strings.Contains(body, `],"Index":1}`) {
+		t.Errorf("a new cluster's servers are those of entry 1: %s", body)
+	}
 	register := `{"Node":"n1","ID":"s1","Address":"127.0.0.1","NodeMeta":{"rack":"b2"},"Service":{"Service":"consul","Port":8300}}`
 	if status, _, body := a.Do("PUT", "/v1/catalog/register", strings.Replace(register, `"s1"`, `"6f1a2c30-98aa-4d0e-8d7b-0c2f5d1f9a11"`, 1)); status != 200 {
 		t.Fatalf("%d %s", status, body)
@@ -206,7 +209,7 @@ func TestClientAgents(t *testing.T) {
 func FuzzMessages(f *testing.F) {
 	for _, m := range []interface{ MarshalMsg([]byte) ([]byte, error) }{
 		&setConfig{Config: defaults(), Compare: true, Index: 7}, &removeAsk{ID: "a", Address: "b"}, &transferAsk{"a"},
-		&stateReport{Servers: []serverLine{{ID: "a"}}}, &peerList{[]peer{{ID: "a"}}}, &progress{Peers: []string{"a"}}, &usage{Nodes: 1}} {
+		&stateReport{Servers: []serverLine{{ID: "a"}}}, &peerList{Peers: []peer{{ID: "a"}}}, &progress{Peers: []string{"a"}}, &usage{Nodes: 1}} {
 		b, err := m.MarshalMsg(nil)
 		if err != nil {
 			f.Fatal(err)

@@ -57,7 +57,8 @@ func (*peersAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {
 	last := p.last
 	p.mu.Unlock()
 	leader, all := h.Raft.Peers()
-	list := peerList{}
+	is := h.Raft.Progress()
+	list := peerList{Index: is.Configured}
 	for _, one := range all {
 		line := peer{ID: one.ID, Address: one.Address, Leader: one.ID == leader, Voter: one.Voter}
 		if s, known := p.roster.Find(one.ID); known {
@@ -65,7 +66,7 @@ func (*peersAsk) Call(_ context.Context, h *room.Host) (room.Result, error) {
 		}
 		switch {
 		case one.ID == h.Self.ID:
-			line.Last = h.Raft.Progress().Last
+			line.Last = is.Last
 		case last != nil:
 			line.Last = last.said[one.ID].Last
 		}

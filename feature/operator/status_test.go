@@ -78,7 +78,7 @@ func TestTravel(t *testing.T) {
 	full := &keyringReport{Datacenters: []string{"dc1", "dc2"}, Pools: []keyringPool{{Datacenter: "dc1", Nodes: 2, Error: "e",
 		Messages: []said{{"n", "t"}}, Keys: []counted{{key1, 2}}, Primary: []counted{{key1, 1}}}, {WAN: true}}}
 	roomtest.Results(t, Room, map[string][]any{"operator.keyring": {full, &keyringReport{}, (*keyringReport)(nil)},
-		"operator.peers":    {peerList{}, peerList{[]peer{{"a", "n", "a:1", true, true, 7}}}},
+		"operator.peers":    {peerList{}, peerList{[]peer{{"a", "n", "a:1", true, true, 7}}, 9}},
 		"operator.progress": {progress{}, progress{7, 2, -1, []string{"a"}}}, "operator.remove": {true, false}, "operator.transfer": {nil},
 		"operator.state": {stateReport{}, stateReport{true, 1, []serverLine{{ID: "a", Node: "n", Gossip: 1, Since: 3, Healthy: true, Contact: -1}}}},
 		"autopilot.set":  {true, false}, "operator.status": {servers{}, servers{Leader: "a:1", Peers: []string{"a:1", "b:1"}}}})
