@@ -100,10 +100,23 @@ func NewHost(types *Types, s Server, log *slog.Logger) *Host {
 func (h *Host) Counters() map[string]uint64 { return h.watches.counters() }
 
 // Call answers one call.
-func (h *Host) Call(ctx context.Context, _ rpc.Peer, method string, body []byte) ([]byte, error) {
+func (h *Host) Call(ctx context.Context, from rpc.Peer, method string, body []byte) ([]byte, error) {
+	switch method {
+	case methodConfirm, methodReach, methodForming:
+		if err := from.Serves(); err != nil {
+			return nil, err
+		}
+	}
 	switch method {
 	case methodApply:
-		return answer(ctx, body, h.apply)
+		return answer(ctx, body, func(ctx context.Context, batch *applyBatch) (msgp.Marshaler, error) {
+			if batch.Final { // a follower's: the leader's own Commands may be among them
+				if err := from.Serves(); err != nil {
+					return nil, err
+				}
+			}
+			return h.apply(ctx, batch)
+		})
 	case methodRead:
 		return answer(ctx, body, h.read)
 	case methodCall:

@@ -153,6 +153,7 @@ func (p *Port) admitTLS(ctx context.Context, c *conn) (kind, *conn, error) {
 		}
 		return kindLog, known, nil
 	case alpnCalls:
+		known.peer.port, known.peer.foreign = p, p.opts.Security.LogPeer(state)
 		k, head, err := sniff(known)
 		if err == nil && k != kindCalls {
 			err = fmt.Errorf("%w: %q was agreed on", errGarbage, alpnCalls)

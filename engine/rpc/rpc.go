@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"rostra/kit/fault"
 )
 
 const (
@@ -56,7 +58,7 @@ type Security interface {
 	Incoming() *tls.Config             // for connections that come in; nil: TLS is not offered
 	Outgoing(to Target) *tls.Config    // nil: dial in plain text
 	Plain() bool                       // whether plain text may come in
-	LogPeer(tls.ConnectionState) error // whether that peer may open a log stream (verify_server_hostname: only servers may)
+	LogPeer(tls.ConnectionState) error // whether that peer may act as a server (verify_server_hostname: only servers may)
 }
 
 // Target is a server to reach.
@@ -69,6 +71,19 @@ type Target struct {
 type Peer struct {
 	Address      string              // ip:port
 	Certificates []*x509.Certificate // as it presented them, its own first; nil in plain text or if it has none
+
+	port    *Port
+	foreign error // why it is no server of this datacenter; nil if it is one, or nobody can tell
+}
+
+// Serves returns an error, which is counted, unless the peer may do what servers do among themselves: who may open a log
+// stream may.
+func (p Peer) Serves() error {
+	if p.foreign == nil {
+		return nil
+	}
+	p.port.refuse(refusedPeer, ipOfPeer(p), p.foreign)
+	return fault.New(fault.Refused, "this is between servers: %v", p.foreign)
 }
 
 // Handler serves what arrives. Its methods are called concurrently and end soon after their context does. An error's
