@@ -47,6 +47,16 @@ func (c *choice) alive() []roster.Server {
 	return list
 }
 
+// living returns how many servers gossip knows to be alive.
+func (c *choice) living() (n int) {
+	for _, s := range c.roster.Servers("") {
+		if s.Status == gossip.StatusAlive {
+			n++
+		}
+	}
+	return n
+}
+
 // pick returns the server to ask; false if none is known.
 func (c *choice) pick() (roster.Server, bool) {
 	list := c.alive()

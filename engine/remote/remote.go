@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rostra/engine/gossip"
 	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/engine/roster"
@@ -20,7 +21,7 @@ import (
 	"rostra/kit/httpd"
 )
 
-// ErrNoServers is the answer while the agent knows no server.
+// ErrNoServers is the answer while the agent knows no server, or none that lives.
 var ErrNoServers = fault.New(fault.NoLeader, "No known Consul servers")
 
 // Options are what a remote door is made of.
@@ -93,7 +94,7 @@ const (
 )
 
 // ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
-// if that can do no harm, when it may have.
+// if that can do no harm, when it may have. Where gossip says that no server lives each is tried once, for it may be wrong.
 func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
 	var v T
 	var meta room.Meta
@@ -101,6 +102,7 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 	defer cancel()
 	end := time.NewTimer(r.opts.Hold)
 	defer end.Stop()
+	dead := 0 // tries with none alive
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		server, known := r.choice.pick()
 		if !known {
@@ -114,6 +116,11 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 		}
 		r.stats.failed.Add(1)
 		r.choice.failed(server)
+		if server.Status == gossip.StatusAlive {
+			dead = 0
+		} else if dead++; dead >= len(r.choice.alive()) {
+			return v, meta, ErrNoServers
+		}
 		rest := time.NewTimer(pause)
 		select {
 		case <-rest.C:
@@ -211,5 +218,5 @@ func (r *Remote) Restored() <-chan struct{} { return r.cells.restored() }
 // Stats returns the section "consul" of info.
 func (r *Remote) Stats() map[string]map[string]string {
 	return map[string]map[string]string{"consul": {"acl": "disabled", "server": "false",
-		"known_servers": strconv.Itoa(len(r.choice.alive()))}}
+		"known_servers": strconv.Itoa(r.choice.living())}}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/engine/roster"
 	"rostra/kit/fault"
@@ -196,6 +197,22 @@ func TestWithoutServers(t *testing.T) {
 	agent.cells.mu.Unlock()
 	if b, _, err := agent.Read(context.Background(), get{"a"}, stale); err != nil || b.Shared != a.Shared {
 		t.Errorf("asked again after long: %v, %v", b.Value, err)
+	}
+	gone := l.roster.Servers("")[0]
+	gone.Status = gossip.StatusFailed
+	l.roster.Set(gone) // each is tried once, and nobody waits for the hold time
+	if n := agent.Stats()["consul"]["known_servers"]; n != "0" {
+		t.Errorf("%s servers live", n)
+	}
+	tried := agent.Counters()["remote.calls"]
+	if _, _, err := agent.Read(context.Background(), get{"a"}, byDefault); !errors.Is(err, ErrNoServers) {
+		t.Errorf("a default read where gossip knows no living server: %v", err)
+	}
+	if _, _, err := agent.Apply(context.Background(), &put{note{"a", "2"}}, byDefault); !errors.Is(err, ErrNoServers) {
+		t.Errorf("a write where gossip knows no living server: %v", err)
+	}
+	if n := agent.Counters()["remote.calls"] - tried; n != 2 {
+		t.Errorf("%d calls", n)
 	}
 	l.roster.Set()
 	for _, o := range []room.Options{byDefault, stale, {Index: 7}} {
