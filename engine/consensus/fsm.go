@@ -21,6 +21,8 @@ type fsm struct {
 	full     chan<- struct{} // told when a snapshot is due
 	stopping <-chan struct{}
 
+	committed func(index uint64) // told what was applied; nil for a lone server
+
 	bytes    atomic.Int64 // of log since the last snapshot
 	commands atomic.Int64
 
@@ -45,6 +47,9 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		case raft.LogConfiguration:
 			f.configure(l.Index)
 		}
+	}
+	if f.committed != nil {
+		f.committed(logs[len(logs)-1].Index)
 	}
 	return out
 }

@@ -47,12 +47,16 @@ type Transport struct {
 
 	mu        sync.Mutex
 	links     map[raft.ServerID]*peer
-	pipelines map[*pipeline]struct{} // open
+	pipelines map[*pipeline]bool // open
+	over      bool               // none is opened any more
+	committed atomic.Uint64
+	work      sync.WaitGroup
 }
 
 // peer is what heartbeats have told about another server.
 type peer struct {
 	heard  time.Time
+	failed time.Time          // when a heartbeat last had no answer
 	last   uint64             // the newest index in its log
 	silent chan struct{}      // not nil while it does not answer; closed when it does again
 	bulk   raft.ServerAddress // where entries were sent last
@@ -71,7 +75,7 @@ type Options struct {
 
 // New returns a Transport that listens. Close ends it, and the Streams.
 func New(o Options) *Transport {
-	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, most: o.Most, entry: o.Entry, links: map[raft.ServerID]*peer{}, pipelines: map[*pipeline]struct{}{},
+	t := &Transport{net: newStreams(o.Streams, o.Address), resolve: o.Resolve, most: o.Most, entry: o.Entry, links: map[raft.ServerID]*peer{}, pipelines: map[*pipeline]bool{},
 		self: raft.Server{ID: raft.ServerID(o.ID), Address: raft.ServerAddress(o.Address)}, patience: max(time.Second, 2*o.Heartbeat)}
 	t.net.dialing = t.patience
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: t.net, MaxPool: poolSize,
@@ -170,7 +174,7 @@ func (t *Transport) AppendEntriesPipeline(id raft.ServerID, a raft.ServerAddress
 	if err != nil {
 		return nil, err
 	}
-	return t.piped(p), nil
+	return t.piped(p, id), nil
 }
 
 // InstallSnapshot implements raft.Transport.
@@ -240,6 +244,9 @@ func (t *Transport) note(id raft.ServerID, begin time.Time, ok bool, last uint64
 	case l.silent == nil:
 		l.silent = make(chan struct{})
 	}
+	if !ok {
+		l.failed = time.Now()
+	}
 	bulk := l.bulk
 	t.mu.Unlock()
 	if !ok && bulk != "" {
@@ -263,6 +270,16 @@ func (t *Transport) isSilent(id raft.ServerID) bool {
 	defer t.mu.Unlock()
 	l := t.links[id]
 	return l != nil && l.silent != nil
+}
+
+// failed returns when a heartbeat to the server last had no answer.
+func (t *Transport) failed(id raft.ServerID) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.links[id]; l != nil {
+		return l.failed
+	}
+	return time.Time{}
 }
 
 // await returns when the server answers heartbeats, or nobody needs it to any more.
