@@ -66,7 +66,8 @@ func (p *pipeline) send(req *raft.AppendEntriesRequest, resp *raft.AppendEntries
 	if n := len(req.Entries); n > 0 {
 		p.told.last, p.told.lastTerm = req.Entries[n-1].Index, req.Entries[n-1].Term
 	}
-	p.header = raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+	p.header = *req
+	p.header.Entries = nil
 	given := time.AfterFunc(BulkTimeout, func() { _ = p.AppendPipeline.Close() })
 	defer given.Stop()
 	return p.AppendPipeline.AppendEntries(req, resp)
