@@ -147,7 +147,7 @@ func fuzz(f *testing.F, parse reader, seeds ...string) {
 
 func FuzzJSON(f *testing.F) {
 	fuzz(f, parseJSON, `{"ports":{"http":8500.0},"node_meta":{"a":"b"},"services":[{"name":"x","meta":{"a":null}}]}`,
-		`{"acl":{"tokens":{"master":"x"}},"recursor":"a","dns_config":{"service_ttl":{"*":"1s"}}}`, `{"a":1,"a":2}`, `{"handler":1}`)
+		`{"acl":{"tokens":{"master":"x"}},"recursor":"a","dns_config":{"service_ttl":{"*":"1s"}}}`, `{"a":1,"a":2}`, `{"handler":1}`, `{"service":[],"check":[]}`)
 }
 
 func FuzzHCL(f *testing.F) {

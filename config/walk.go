@@ -104,7 +104,7 @@ func (w *walk) object(n *node, name, path string) error {
 // put takes one key over, whatever it is.
 func (w *walk) put(name, path string, p pair) error {
 	if plural, ok := single[path]; ok {
-		if p.val.kind == list && len(p.val.items) != 1 {
+		if p.val.kind == list && len(p.val.items) > 1 {
 			return w.twice(p.val.items[len(p.val.items)-1].line, path, plural)
 		}
 		w.late = append(w.late, later{name, plural, p.val, p.line})

@@ -115,6 +115,7 @@ func cluster(t *testing.T, n int, link simnet.Link) []*member {
 		}
 		all = append(all, m)
 	}
+	synctest.Wait() // all hear what is sent from now on
 	door.servers[""], door.servers["dc1"] = all[0].host, all[0].host
 	t.Cleanup(func() {
 		stop()
