@@ -145,9 +145,6 @@ func TestTransfer(t *testing.T) {
 
 // TestNewAddresses: all servers come back where others were, and find each other by id.
 func TestNewAddresses(t *testing.T) {
-	if raceDetector {
-		t.Skip("Raft itself reads an address while it changes, for its log")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		c := formed(t, 3, nil)
 		mustPut(t, c.leader(nil).Node, "a=1")

@@ -153,7 +153,8 @@ func network(t *testing.T, n int, change func(i int, o *Options)) []*Pool {
 	return pools
 }
 
-// TestRotationUnderTraffic changes the key of a pool over real sockets while every member sends events, and nothing is lost.
+// TestRotationUnderTraffic changes the key of a pool over real sockets while every member sends events, and nothing is
+// lost. A packet under way while its key goes may be refused: gossip sends what is in it more than once.
 func TestRotationUnderTraffic(t *testing.T) {
 	pools := network(t, 3, func(_ int, o *Options) {
 		o.Timing = Timing{GossipInterval: 10 * time.Millisecond, PushPull: 200 * time.Millisecond} // who is slow is not failed
@@ -214,9 +215,6 @@ func TestRotationUnderTraffic(t *testing.T) {
 	for _, p := range pools {
 		if b, err := os.ReadFile(p.keyring.path); err != nil || string(b) != `["`+keyText(4)+`"]` {
 			t.Errorf("the file of %s: %s, %v", p.name, b, err)
-		}
-		if n := p.Counters()["refused.key"]; n != 0 {
-			t.Errorf("%s could not decrypt %d times", p.name, n)
 		}
 	}
 }
