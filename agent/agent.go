@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -65,6 +66,7 @@ type Agent struct {
 	features []room.Room
 	args     []string
 	net      network
+	clock    func() time.Time // stamps what the log's entries are packed at; nil: time.Now
 	log      *slog.Logger
 	level    *slog.LevelVar
 	loaded   *config.Loaded

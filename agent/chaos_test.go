@@ -20,7 +20,7 @@ import (
 // Long runs: go test -run TestChaos -chaos 1h ./agent, with -seed to play one fault schedule again.
 var (
 	chaosTime = flag.Duration("chaos", 0, "how long TestChaos goes on with ever new seeds, in real time; 0 is a short run")
-	chaosSeed = flag.Uint64("seed", 0, "play this fault schedule only")
+	chaosSeed = flag.Uint64("seed", 0, "play this fault schedule; with -chaos, begin with it")
 )
 
 // chaosSpan is the virtual time of one schedule under faults.
@@ -35,12 +35,8 @@ func TestChaos(t *testing.T) {
 		seeds = []uint64{*chaosSeed}
 	}
 	end := time.Now().Add(*chaosTime)
-	for i := 0; i < len(seeds) || *chaosSeed == 0 && time.Now().Before(end); i++ {
-		seed := uint64(i + 1)
-		if i < len(seeds) {
-			seed = seeds[i]
-		}
-		chaos(t, seed)
+	for i := uint64(0); i < uint64(len(seeds)) || time.Now().Before(end); i++ {
+		chaos(t, seeds[0]+i)
 		if t.Failed() {
 			return
 		}
@@ -54,7 +50,9 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	h, locks := &history{}, newLockHistory()
 	var faults []string
+	var log *simLog
 	simulate(t, seed, servers, 2, func(w *world) {
+		log = w.log
 		w.awaitLeader()
 		time.Sleep(2 * time.Second)
 		ctx, stop := context.WithCancel(context.Background())
@@ -71,6 +69,7 @@ func chaos(t *testing.T, seed uint64) {
 		for _, n := range w.nodes {
 			w.net.Host(n.ip).Resume()
 			n.disk.Ail(nil)
+			n.skew.Store(0)
 			if !n.up {
 				w.start(n)
 			}
@@ -90,6 +89,7 @@ func chaos(t *testing.T, seed uint64) {
 		seed, len(h.ops), h.certain(), len(locks.ops), len(locks.sessions), len(locks.beliefs), len(loose), len(faults), stops)
 	if t.Failed() {
 		t.Logf("the faults: %q", faults)
+		log.keep(t)
 	}
 }
 
@@ -130,7 +130,7 @@ func (w *world) torment(span time.Duration) (done []string) {
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		one, other := pick(), w.nodes[w.rand.IntN(len(w.nodes))]
 		lasts := time.Duration(100+w.rand.IntN(6000)) * time.Millisecond
-		switch w.rand.IntN(12) {
+		switch w.rand.IntN(13) {
 		case 0: // power cut
 			if one.up {
 				note("%s dies for %v", one.name, lasts)
@@ -201,6 +201,10 @@ func (w *world) torment(span time.Duration) (done []string) {
 			for _, n := range servers {
 				n.disk.Ail(w.slow(lasts))
 			}
+		case 10: // it stays wrong until it jumps again
+			jump := time.Duration(w.rand.Int64N(int64(2*time.Hour))) - time.Hour
+			note("the clock of %s is off by %v", one.name, jump)
+			one.skew.Store(int64(jump))
 		default:
 			if l := w.leader(); l != nil && w.rand.IntN(2) == 0 {
 				one = l

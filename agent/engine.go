@@ -69,7 +69,7 @@ func (a *Agent) openServer(s *Settings) error {
 		return err
 	}
 	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
-		Logger:  a.log.WithGroup("server").WithGroup("raft"),
+		Now: a.clock, Logger: a.log.WithGroup("server").WithGroup("raft"),
 		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort)), Streams: a.port.Streams(),
 		Resolve: func(id string) (string, bool) {
 			one, known := a.host.Roster.Find(id)

@@ -55,6 +55,7 @@ type simNode struct {
 	args         []string
 	rooms        []room.Room // what its program can do; nil: simRooms
 	disk         *disk.Forgetful
+	skew         atomic.Int64 // nanoseconds by which its clock is wrong
 	up           bool
 	end          func()
 	ended        chan struct{} // closes when its process has ended, with failure
@@ -74,6 +75,21 @@ func (l *simLog) Write(b []byte) (int, error) {
 		l.lines.Reset()
 	}
 	return l.lines.Write(b)
+}
+
+// keep writes what the agents said to a file, if the run has a directory for what failed.
+func (l *simLog) keep(t *testing.T) {
+	if *simKeep == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	file := filepath.Join(*simKeep, "agents.log")
+	if err := disk.WriteFile(disk.OS(), file, l.lines.Bytes(), 0o600); err != nil {
+		t.Error(err)
+		return
+	}
+	t.Logf("what the agents said is in %s", file)
 }
 
 // simulate runs f in a bubble with a cluster of its own.
@@ -143,6 +159,7 @@ func (w *world) tryStart(n *simNode) error {
 	a := newAgent(n.rooms, n.args, conf, loaded, w.net.Host(n.ip))
 	a.level.Set(slog.LevelDebug)
 	a.log = newLog(w.log, a.level, false).With("on", n.name)
+	a.clock = func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) }
 	self, err := identity(conf.agent, conf.dns.Domain, n.id, false)
 	if err != nil {
 		w.t.Fatal(err)
@@ -204,15 +221,7 @@ func (w *world) close() {
 	}
 	time.Sleep(time.Minute) // probes in flight end soon after their pools
 	if w.t.Failed() {
-		file := filepath.Join(w.t.TempDir(), "agents.log")
-		if dir := *simKeep; dir != "" {
-			file = filepath.Join(dir, "agents.log")
-		}
-		w.log.mu.Lock()
-		defer w.log.mu.Unlock()
-		if err := disk.WriteFile(disk.OS(), file, w.log.lines.Bytes(), 0o600); err == nil && *simKeep != "" {
-			w.t.Logf("what the agents said is in %s", file)
-		}
+		w.log.keep(w.t)
 	}
 }
 
