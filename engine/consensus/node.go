@@ -26,6 +26,7 @@ type Node struct {
 	packer    packer
 	terms     terms
 	notify    chan bool
+	leaders   chan struct{} // holds one when another server leads, or none
 	full      chan struct{}
 
 	begun     bool            // there was state when it was opened
@@ -89,7 +90,8 @@ func newNode(o *Options, m Machine) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), full: make(chan struct{}, 1), snapping: make(chan struct{}, 1),
+	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), leaders: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		snapping: make(chan struct{}, 1),
 		life: life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
 	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
@@ -215,6 +217,7 @@ func (n *Node) startRaft() (err error) {
 		if n.transport != nil {
 			n.transport.Attach(n.raft)
 		}
+		n.raft.RegisterObserver(raft.NewObserver(nil, false, n.noteLeader))
 		return nil
 	}
 	err = fmt.Errorf("cannot open the log in %s: %w", n.opts.Dir, err)

@@ -39,6 +39,20 @@ func (n *Node) Leader() (id, address string) {
 	return string(sid), string(addr)
 }
 
+// LeaderChanged returns a channel that holds a value when Leader has changed since the last receive. One goroutine may read.
+func (n *Node) LeaderChanged() <-chan struct{} { return n.leaders }
+
+// noteLeader is a filter of Raft's observations that lets none through: what it needs to tell is only that there was one.
+func (n *Node) noteLeader(o *raft.Observation) bool {
+	if _, is := o.Data.(raft.LeaderObservation); is {
+		select {
+		case n.leaders <- struct{}{}:
+		default:
+		}
+	}
+	return false
+}
+
 // State returns "Leader", "Follower", "Candidate" or "Shutdown".
 func (n *Node) State() string { return n.raft.State().String() }
 

@@ -42,8 +42,8 @@ func (s *Server) knowsLeader() bool {
 	return id != "" && id != s.opts.ID
 }
 
-// observePeriod is how often a server looks who leads; who waits for a leader learns of it that soon.
-const observePeriod = 50 * time.Millisecond
+// touchPeriod is how often a server looks whether it still is in touch with a leader.
+const touchPeriod = 250 * time.Millisecond
 
 // lostTime is how long parked default reads outlive the contact with a leader. Who holds a lock learns by their end that it
 // may be lost; a session of this server's node lives longer than that.
@@ -54,14 +54,16 @@ func (s *Server) lose() { s.signals.give(&s.signals.lost) }
 
 // observe wakes who waits for a leader when another server has become it, and makes this one whole.
 func (s *Server) observe(ctx context.Context) {
-	tick := time.NewTicker(observePeriod)
+	tick := time.NewTicker(touchPeriod)
 	defer tick.Stop()
 	before, touch := "", time.Now()
 	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+		if id, _ := s.node.Leader(); id != before {
+			before = id
+			s.announce()
+			if id != "" && id != s.opts.ID {
+				s.becomeWhole(ctx)
+			}
 		}
 		switch {
 		case s.inTouch():
@@ -70,12 +72,11 @@ func (s *Server) observe(ctx context.Context) {
 			touch = time.Time{}
 			s.lose()
 		}
-		if id, _ := s.node.Leader(); id != before {
-			before = id
-			s.announce()
-			if id != "" && id != s.opts.ID {
-				s.becomeWhole(ctx)
-			}
+		select {
+		case <-tick.C:
+		case <-s.node.LeaderChanged():
+		case <-ctx.Done():
+			return
 		}
 	}
 }
