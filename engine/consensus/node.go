@@ -92,7 +92,7 @@ func newNode(o *Options, m Machine) (*Node, error) {
 	}
 	n := &Node{opts: *o, log: log, notify: make(chan bool, 16), leaders: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		snapping: make(chan struct{}, 1),
-		life: life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
+		life:     life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
 	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
 		opening: &log.opening}
