@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"rostra/engine/check"
 	"rostra/feature/catalog"
@@ -83,9 +84,14 @@ func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checke
 	if err != nil {
 		return nil, err
 	}
-	if spec.Kind == check.Script {
+	switch spec.Kind {
+	case check.Script, check.Docker:
 		if err := k.settings.mayRunScript(from, file); err != nil {
 			return nil, at(in.script(), err)
+		}
+	case check.OSService:
+		if err := findSystemd(); err != nil {
+			return nil, at("os_service", err)
 		}
 	}
 	row := &catalog.Check{Node: k.host.Self.Node, Name: in.Name, Status: in.Status, Notes: in.Notes,
@@ -94,6 +100,19 @@ func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checke
 		row.Status = catalog.Critical
 	}
 	return &checked{row: row, input: in, token: in.Token, source: from}, nil
+}
+
+// systemdWait bounds the question whether systemd is there; it is on this machine or nowhere.
+const systemdWait = 2 * time.Second
+
+// findSystemd refuses a check that could never be anything but critical.
+func findSystemd() error {
+	ctx, cancel := context.WithTimeout(context.Background(), systemdWait)
+	defer cancel()
+	if err := check.FindSystemd(ctx); err != nil {
+		return fault.New(fault.Invalid, "Invalid check: os_service needs systemd, which does not answer on this machine's message bus: %s; define the check of another type, or run the agent where the bus's socket is (DBUS_SYSTEM_BUS_ADDRESS)", err)
+	}
+	return nil
 }
 
 func text(d wire.Duration, unset string) string {
