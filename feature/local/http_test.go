@@ -163,7 +163,7 @@ func TestWarnings(t *testing.T) {
 		a.put("service/register", `{"Name":"plain","Connect":{},"Proxy":null}`)
 	}
 	a.stop()
-	got := a.log.String()
+	got := a.logged()
 	for _, want := range []string{"service mesh is not built yet", "cannot be found by DNS", "script is the old way"} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("%q is not in the log once:\n%s", want, got)

@@ -165,7 +165,7 @@ func TestReload(t *testing.T) {
 	if a.runnerOf("disk") != running {
 		t.Error("a check that did not change was started anew")
 	}
-	if !strings.Contains(a.log.String(), "defines this twice") {
+	if !strings.Contains(a.logged(), "defines this twice") {
 		t.Error("nothing is said of the service defined twice")
 	}
 	a.put("check/pass/disk?note=y", "")
