@@ -112,4 +112,3 @@ func TestAliasWithoutServers(t *testing.T) {
 	waitFor(t, func() bool { return strings.Contains(a.logged(), "cannot follow what an alias check copies") })
 	a.shows("service:side", "passing", "")
 }
-

@@ -66,6 +66,9 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 	if in.Address == "0.0.0.0" || in.Address == "::" || in.Address == "[::]" {
 		return nil, fault.New(fault.Invalid, "Invalid service address")
 	}
+	if in.SocketPath != "" && (in.Address != "" || in.Port != 0) {
+		return nil, fault.New(fault.Invalid, "Validation failed: SocketPath cannot be set beside Address or Port")
+	}
 	if err := catalog.CheckMeta(in.Meta, false); err != nil {
 		return nil, fault.New(fault.Invalid, "Invalid Service Meta: %s", err)
 	}

@@ -108,7 +108,7 @@ type keeper struct {
 	host     *room.Host
 	log      *slog.Logger
 	files    files
-	crew     *crew
+	crew     *check.Crew
 	settings *Settings // but for DiscardOutput, which mu guards, never changed
 
 	edits   locks // who changes an item and its file holds its lock; taken before mu and never together with flights
@@ -138,7 +138,7 @@ type signals struct {
 
 func newKeeper(h *room.Host, s *Settings) *keeper {
 	own := *s
-	k := &keeper{host: h, log: h.Log, settings: &own, crew: newCrew(),
+	k := &keeper{host: h, log: h.Log, settings: &own, crew: check.NewCrew(),
 		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{}, aliases: watchers{},
 		dirty: map[item]bool{}, flying: map[item]bool{}, queue: map[item]bool{},
 		along:   company{map[string]map[string]bool{}, map[string]string{}},
@@ -149,7 +149,7 @@ func newKeeper(h *room.Host, s *Settings) *keeper {
 
 // close ends the runners and timers.
 func (k *keeper) close() {
-	k.crew.close()
+	k.crew.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.checks {
@@ -428,7 +428,7 @@ func (k *keeper) start(c *checked) {
 	if spec.Kind == check.TTL && left <= 0 {
 		c.expires = time.Now().Add(spec.TTL)
 	}
-	c.runner, c.stop = runner, k.crew.launch(runner.Run)
+	c.runner, c.stop = runner, k.crew.Launch(runner)
 }
 
 // env is what the check's runner takes from this agent.
