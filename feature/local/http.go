@@ -82,6 +82,9 @@ func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
 		return httpd.Reply{}, err
 	}
 	a.k.sendNow(r.Context(), item{id: in.id()})
+	if in.mesh() {
+		return httpd.Reply{Header: http.Header{"X-Rostra-Warning": {noMesh}}}, nil
+	}
 	return httpd.Reply{}, nil
 }
 
@@ -186,7 +189,7 @@ func (k *keeper) replaced(c *checked) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.checks[id]
-	return now != c || now.runner != nil && k.crew.ctx.Err() == nil
+	return now != c || now.runner != nil && !k.crew.Closed()
 }
 
 // mode reads the parameters of a maintenance request.
