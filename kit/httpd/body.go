@@ -42,7 +42,7 @@ func (r *Request) Body(limit int64, tooLarge func(size int64) string) ([]byte, e
 }
 
 // trusted is how much memory a client gets by announcing a body, in bytes. More it gets as the body comes.
-const trusted = 64 << 10
+const trusted = 4 << 10
 
 func readSized(from io.Reader, size int) ([]byte, error) {
 	b := make([]byte, min(size, trusted))
