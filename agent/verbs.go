@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,7 +86,7 @@ func validate(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
 		if err != nil {
 			return c.Fail("Config validation failed: %v", placed(err, loaded))
 		}
-		for _, w := range loaded.Warnings {
+		for _, w := range warnings(conf, loaded) {
 			fmt.Fprintln(c.Err, w)
 		}
 		if !*quiet {
@@ -113,7 +114,7 @@ func check(conf *settings, loaded *config.Loaded) error {
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
-	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.server": s.ServerPort,
+	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.https": s.HTTPSPort, "ports.server": s.ServerPort,
 		"ports.serf_lan": s.SerfLANPort, "ports.serf_wan": s.SerfWANPort} {
 		if port > 65535 {
 			return fmt.Errorf("%s%s: %d is no port; use one up to 65535", at(key), key, port)
@@ -123,6 +124,12 @@ func check(conf *settings, loaded *config.Loaded) error {
 		return err
 	}
 	if _, _, err := s.TLS.conf(); err != nil {
+		return err
+	}
+	if _, _, err := s.TLS.https(); err != nil && s.HTTPSPort > 0 {
+		return err
+	}
+	if _, err := s.Unix.owner(); err != nil {
 		return err
 	}
 	for _, group := range conf.all() {
@@ -138,6 +145,15 @@ func check(conf *settings, loaded *config.Loaded) error {
 		}
 	}
 	return s.Gossip.check(s.Server)
+}
+
+// warnings returns what somebody should look at, one line each.
+func warnings(conf *settings, loaded *config.Loaded) []string {
+	list := slices.Clone(loaded.Warnings)
+	if conf.agent.uncertified() {
+		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
+	}
+	return list
 }
 
 // noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports alone.
@@ -203,7 +219,7 @@ func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
 	for _, line := range [][2]string{
 		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
 		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", fmt.Sprintf("%t (Bootstrap: %t)", s.Server, lone(s, self.Dev))},
-		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: -1, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.DNSPort)},
+		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.HTTPSPort, s.DNSPort)},
 		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
 		{"Gossip Encryption", strconv.FormatBool(encrypted)}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
 	} {

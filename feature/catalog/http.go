@@ -18,8 +18,8 @@ func (a handlers) routes() []httpd.Route {
 			Discovery: true, Filter: filter}
 	}
 	return []httpd.Route{
-		{Method: "PUT", Path: "/v1/catalog/register", Serve: a.register, SingleTenant: true},
-		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true},
+		{Method: "PUT", Path: "/v1/catalog/register", Serve: a.register, SingleTenant: true, Legacy: true},
+		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true, Legacy: true},
 		{Method: "GET", Path: "/v1/catalog/datacenters", Serve: a.datacenters},
 		read("/v1/catalog/nodes", NodeView{}, a.nodes),
 		read("/v1/catalog/services", instanceView{}, a.services),
