@@ -17,9 +17,16 @@ import (
 	"rostra/kit/cli"
 )
 
-// Verbs returns the commands that register services with the agent asked.
+// Verbs returns the commands about what the agent asked runs: its services, and whether they are in use.
 func Verbs() []cli.Verb {
 	return []cli.Verb{
+		{Path: "maint", Summary: "Takes the node or a service out of use and back", Usage: "[options]", Flags: verbMaint, Help: `
+Puts the agent's node, or one of its services, into maintenance: its instances
+are critical and DNS leaves them out, until it is disabled again, also over a
+restart. Without -enable and -disable it prints what is in maintenance.
+
+    $ {name} maint -enable -reason="new disk"
+    $ {name} maint -disable -service=web`},
 		{Path: "services", Summary: "Registers and removes services of the agent", Help: `
 Registers services with the agent asked, or removes them:
 
