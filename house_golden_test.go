@@ -15,6 +15,7 @@ import (
 	"rostra/agent"
 	"rostra/config"
 	"rostra/engine/room"
+	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/surface/dns"
 )
@@ -172,15 +173,31 @@ func TestAgentFlags(t *testing.T) {
 	golden(t, "flags.txt", strings.Join(list, "\n")+"\n")
 }
 
-// TestVerbs prints the command line.
+// TestVerbs prints the command line, and holds each command to one place.
 func TestVerbs(t *testing.T) {
 	var list []string
-	for _, v := range agent.Verbs(main.Features) {
+	seen := map[string]cli.Verb{}
+	verbs := agent.Verbs(main.Features)
+	for _, f := range main.Features {
+		verbs = append(verbs, f.Verbs...)
+	}
+	for _, v := range verbs {
+		if _, twice := seen[v.Path]; twice {
+			t.Errorf("two features have the command %s", v.Path)
+		}
+		seen[v.Path] = v
+		if v.Absent != "" {
+			list = append(list, v.Path+" (absent)")
+			continue
+		}
 		list = append(list, v.Path)
 	}
-	for _, f := range main.Features {
-		for _, v := range f.Verbs {
-			list = append(list, v.Path)
+	for path := range seen {
+		for group := path; strings.Contains(group, " "); {
+			group = group[:strings.LastIndex(group, " ")]
+			if seen[group].Absent != "" {
+				t.Errorf("the command %s cannot be reached: agent/absent.go says that there is no %s", path, group)
+			}
 		}
 	}
 	slices.Sort(list)

@@ -27,7 +27,7 @@ const graceTime = 15 * time.Second
 
 // Verbs returns the commands that are about the program itself.
 func Verbs(features []room.Room) []cli.Verb {
-	return []cli.Verb{
+	return append(absent(), []cli.Verb{
 		{Path: "agent", Summary: "Runs an agent", Usage: "[options]", Raw: func(c *cli.Call) int { return runAgent(features, c) },
 			Help: "Runs an agent in the foreground until it is stopped.\n\n" + config.Usage(newSettings(features).all()...)},
 		{Path: "validate", Summary: "Checks configuration files and directories", Usage: "[options] FILE_OR_DIRECTORY...",
@@ -47,7 +47,7 @@ prints nothing when the configuration is valid.
     $ {name} configtest -config-dir=/etc/consul.d`},
 		{Path: "version", Summary: "Prints the version", Usage: "[options]", Flags: version,
 			Help: "Prints the version of Consul that this program stands in for, and its own."},
-	}
+	}...)
 }
 
 func version(set *flag.FlagSet) func(*cli.Call) int {
