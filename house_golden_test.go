@@ -15,7 +15,6 @@ import (
 	"rostra/agent"
 	"rostra/config"
 	"rostra/engine/room"
-	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/surface/dns"
 )
@@ -171,37 +170,6 @@ func TestAgentFlags(t *testing.T) {
 	}
 	slices.Sort(list)
 	golden(t, "flags.txt", strings.Join(list, "\n")+"\n")
-}
-
-// TestVerbs prints the command line, and holds each command to one place.
-func TestVerbs(t *testing.T) {
-	var list []string
-	seen := map[string]cli.Verb{}
-	verbs := agent.Verbs(main.Features)
-	for _, f := range main.Features {
-		verbs = append(verbs, f.Verbs...)
-	}
-	for _, v := range verbs {
-		if _, twice := seen[v.Path]; twice {
-			t.Errorf("two features have the command %s", v.Path)
-		}
-		seen[v.Path] = v
-		if v.Absent != "" {
-			list = append(list, v.Path+" (absent)")
-			continue
-		}
-		list = append(list, v.Path)
-	}
-	for path := range seen {
-		for group := path; strings.Contains(group, " "); {
-			group = group[:strings.LastIndex(group, " ")]
-			if seen[group].Absent != "" {
-				t.Errorf("the command %s cannot be reached: agent/absent.go says that there is no %s", path, group)
-			}
-		}
-	}
-	slices.Sort(list)
-	golden(t, "verbs.txt", strings.Join(list, "\n")+"\n")
 }
 
 // TestFeatureOrder holds features.go to the order of the floors.

@@ -37,7 +37,7 @@ Reads the files as one agent would and says whether it could start with them.
 What is wrong is named with file and line.
 
     $ {name} validate /etc/consul.d
-    $ {name} validate -hcl='data_dir = "/tmp/x"' web.hcl`},
+    $ {name} validate -hcl='data_dir = "data"' web.hcl`},
 		{Path: "configtest", Summary: "Checks configuration files, as of old; see validate", Usage: "[options]",
 			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return configtest(features, set) },
 			Help: `
