@@ -28,15 +28,27 @@ const graceTime = 15 * time.Second
 
 // Verbs returns the commands that are about the program itself.
 func Verbs(features []room.Room) []cli.Verb {
-	return []cli.Verb{
+	return append(absent(), []cli.Verb{
 		{Path: "agent", Summary: "Runs an agent", Usage: "[options]", Raw: func(c *cli.Call) int { return runAgent(features, c) },
 			Help: "Runs an agent in the foreground until it is stopped.\n\n" + config.Usage(newSettings(features).all()...)},
 		{Path: "validate", Summary: "Checks configuration files and directories", Usage: "[options] FILE_OR_DIRECTORY...",
 			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return validate(features, set) },
-			Help:  "Reads the files as one agent would and says whether it could start with them."},
+			Help: `
+Reads the files as one agent would and says whether it could start with them.
+What is wrong is named with file and line.
+
+    $ {name} validate /etc/consul.d
+    $ {name} validate -hcl='data_dir = "data"' web.hcl`},
+		{Path: "configtest", Summary: "Checks configuration files, as of old; see validate", Usage: "[options]",
+			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return configtest(features, set) },
+			Help: `
+The same as "{name} validate", with the flags it had before version 0.7.2. It
+prints nothing when the configuration is valid.
+
+    $ {name} configtest -config-dir=/etc/consul.d`},
 		{Path: "version", Summary: "Prints the version", Usage: "[options]", Flags: version,
 			Help: "Prints the version of Consul that this program stands in for, and its own."},
-	}
+	}...)
 }
 
 func version(set *flag.FlagSet) func(*cli.Call) int {
@@ -74,26 +86,49 @@ func version(set *flag.FlagSet) func(*cli.Call) int {
 func validate(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
 	quiet := set.Bool("quiet", false, "Print nothing when the configuration is valid.")
 	format := set.String("config-format", "", "Read every file in this `format`: hcl or json.")
+	var fragments cli.List
+	set.Var(&fragments, "hcl", "A `fragment` of HCL, applied after the files; may be repeated.")
 	return func(c *cli.Call) int {
 		if len(c.Args) == 0 {
 			return c.Fail("Must specify at least one config file or directory")
 		}
-		conf := newSettings(features)
-		loaded, err := config.Load(config.Input{Files: c.Args, Format: *format}, conf.all()...)
-		if err == nil {
-			err = check(conf, loaded)
-		}
-		if err != nil {
-			return c.Fail("Config validation failed: %v", placed(err, loaded))
-		}
-		for _, w := range warnings(conf, loaded) {
-			fmt.Fprintln(c.Err, w)
-		}
-		if !*quiet {
-			c.Say("Configuration is valid!")
-		}
-		return 0
+		return validity(c, features, config.Input{Files: c.Args, Format: *format, HCL: fragments}, *quiet)
 	}
+}
+
+// configtest is validate as it was called until 0.7.1 (spec cli.md, validate).
+func configtest(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
+	var paths cli.List
+	set.Var(&paths, "config-file", "A configuration `file`, or a directory; may be repeated.")
+	set.Var(&paths, "config-dir", "A `directory` of configuration files, or a file; may be repeated.")
+	return func(c *cli.Call) int {
+		if c.TooMany(0) {
+			return 1
+		}
+		if len(paths) == 0 {
+			return c.Fail("Must specify config using -config-file or -config-dir")
+		}
+		return validity(c, features, config.Input{Files: paths}, true)
+	}
+}
+
+// validity says whether an agent could start with a configuration, as far as that can be told without starting one.
+func validity(c *cli.Call, features []room.Room, from config.Input, quiet bool) int {
+	conf := newSettings(features)
+	loaded, err := config.Load(from, conf.all()...)
+	if err == nil {
+		err = check(conf, loaded)
+	}
+	if err != nil {
+		return c.Fail("Config validation failed: %v", placed(err, loaded))
+	}
+	for _, w := range warnings(conf, loaded) {
+		fmt.Fprintln(c.Err, w)
+	}
+	if !quiet {
+		c.Say("Configuration is valid!")
+	}
+	return 0
 }
 
 // check refuses configurations that no agent could start with.
