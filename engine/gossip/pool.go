@@ -25,7 +25,7 @@ type Pool struct {
 	serf     *serf.Serf
 	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
 	log      *lineWriter
-	work     sync.WaitGroup // receive, answerKeys, Join and Leave
+	work     sync.WaitGroup // receive, answerKeys, seek, Join and Leave
 	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
 	feeds    feeds
 	keyring  *Keyring         // nil without encryption
@@ -67,7 +67,9 @@ func (p *Pool) receive() {
 				continue
 			}
 			if e, ok := toEvent(e); ok {
-				p.rules.follow(e)
+				for _, m := range p.rules.follow(e) {
+					p.work.Go(func() { p.seek(m) })
+				}
 				p.feeds.publish(e)
 			}
 		case <-p.stop:
