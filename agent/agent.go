@@ -29,6 +29,7 @@ import (
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 	"rostra/surface/dns"
 )
 
@@ -85,8 +86,9 @@ type Agent struct {
 	ports  *listeners
 	closes []func() error // in order of opening
 
-	leaving leaving
-	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
+	monitors monitors // who follows the log
+	leaving  leaving
+	refused  atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
 }
 
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
@@ -108,7 +110,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.level.Set(level)
-	a.log = newLog(out, a.level, conf.agent.LogJSON)
+	a.log = slog.New(follow(newLog(out, a.level, conf.agent.LogJSON).Handler(), &a.monitors))
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)
 	}
@@ -136,12 +138,18 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		_, absent := os.Stat(keyringFile(s, "local"))
 		banner(out, s, &self, s.Gossip.Encrypt != "" || absent == nil)
 	}
+	measured := metric.New()
+	release, err := metric.Capture(measured)
+	if err != nil {
+		return nil, err
+	}
+	a.closes = append(a.closes, func() error { release(); return nil })
 	certs, err := a.openCerts(&s.TLS)
 	if err != nil {
 		return nil, err
 	}
 	self.TLS = s.Server && certs.Now().Incoming() != nil
-	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
+	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: fs, Dir: s.DataDir, Metrics: measured}); err != nil {
 		return nil, err
 	}
 	return a, a.openSurfaces(conf)

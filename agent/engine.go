@@ -21,6 +21,7 @@ import (
 	"rostra/engine/remote"
 	"rostra/engine/roster"
 	"rostra/engine/server"
+	"rostra/feature/telemetry"
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
 )
@@ -136,6 +137,7 @@ func (a *Agent) openSurfaces(conf *settings) error {
 		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
 		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra,
+		OnRequest: telemetry.Requests(a.host),
 		OnRefused: func() { a.refused.Add(1) }}, routes)
 	if err != nil {
 		return err
