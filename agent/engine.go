@@ -65,11 +65,11 @@ func (a *Agent) openServer(s *Settings) error {
 	}
 	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, ID: a.host.Self.ID, Domain: a.host.Self.Domain,
 		Expect: expect, Rooms: a.features, Hold: s.HoldTimeout, QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir})
+		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir, Metrics: a.host.Metrics})
 	if err != nil {
 		return err
 	}
-	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
+	o := consensus.Options{FS: a.host.Disk, Metrics: a.host.Metrics, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
 		Now: a.clock, Logger: a.log.WithGroup("server").WithGroup("raft"),
 		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort)), Streams: a.port.Streams(),
 		Resolve: func(id string) (string, bool) {
@@ -143,6 +143,7 @@ func (a *Agent) openSurfaces(conf *settings) error {
 		return err
 	}
 	a.dns = dns.New(a.host.Door, a.host.Self, conf.dns, a.log.WithGroup("dns"))
+	a.dns.Measure(a.host.Metrics)
 	return nil
 }
 

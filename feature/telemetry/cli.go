@@ -19,6 +19,13 @@ that logs warnings only can be watched in detail. Ends with Ctrl-C, or when the
 agent does.
 
     $ {name} monitor -log-level debug`},
+		{Path: "debug", Summary: "Gathers what tells how an agent does", Usage: "[options]", Flags: verbDebug, Help: `
+Watches an agent for a while and writes an archive of what it saw: metrics, log,
+profiles (if the agent has enable_debug), the machine, the agent, its members and
+the servers. Ctrl-C ends it early; what was gathered is kept. Tokens and keys are
+not in it, but addresses, names and log lines are: look before you pass it on.
+
+    $ {name} debug -duration 1m -interval 15s`},
 	}
 }
 

@@ -40,7 +40,7 @@ func collect(h *room.Host, s *Settings) {
 var consulNames = map[string]string{
 	"rpc.accepted": "rpc.accept_conn", "rpc.served.calls": "rpc.request", "rpc.log_streams": "rpc.raft_handoff",
 	"rpc.refused.limit": "rpc.exceeded", "remote.calls": "client.rpc", "remote.calls.failed": "client.rpc.failed",
-	"dns.questions.stale": "dns.stale_queries",
+	"rpc.served.calls.failed": "rpc.request_error",
 }
 
 // falling are the counters of the agent that are none: they may fall.
@@ -128,7 +128,7 @@ func (p *process) read(a *metric.Asked) {
 		if v := p.samples[i].Value; v.Kind() == metrics.KindUint64 {
 			a.Gauge(n.name, float64(v.Uint64()))
 			if n.name == "runtime.num_goroutines" {
-				a.Gauge(".go_goroutines", float64(v.Uint64()))
+				a.Process("go_goroutines", float64(v.Uint64()))
 			}
 		}
 	}
@@ -156,12 +156,12 @@ func (p *process) system(a *metric.Asked) {
 		return number(parts[i])
 	}
 	const ticks = 100 // of a second, on all systems that Go runs on
-	a.Gauge(".process_cpu_seconds_total", (at(11)+at(12))/ticks)
-	a.Gauge(".process_virtual_memory_bytes", at(20))
-	a.Gauge(".process_resident_memory_bytes", at(21)*float64(os.Getpagesize()))
-	a.Gauge(".process_start_time_seconds", math.Round(float64(p.began.UnixMilli()))/1000)
+	a.Process("process_cpu_seconds_total", (at(11)+at(12))/ticks)
+	a.Process("process_virtual_memory_bytes", at(20))
+	a.Process("process_resident_memory_bytes", at(21)*float64(os.Getpagesize()))
+	a.Process("process_start_time_seconds", math.Round(float64(p.began.UnixMilli()))/1000)
 	if files, err := os.ReadDir("/proc/self/fd"); err == nil {
-		a.Gauge(".process_open_fds", float64(len(files)))
+		a.Process("process_open_fds", float64(len(files)))
 	}
 }
 

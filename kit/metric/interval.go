@@ -107,6 +107,7 @@ func (r *Registry) read(end bool, began time.Time) Interval {
 			if end {
 				r.send(line{s, v, 1})
 			}
+		case kindProcess:
 		case kindCounter:
 			n := s.counter.n.Load()
 			if n > s.cut && told {

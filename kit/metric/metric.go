@@ -26,7 +26,8 @@ const (
 	kindCounter kind = iota
 	kindGauge
 	kindSample
-	kindSum // a counter whose steps differ: libraries count bytes with them
+	kindSum     // a counter whose steps differ: libraries count bytes with them
+	kindProcess // told to Prometheus only; a gauge, or with the name's end _total a counter
 )
 
 // mostLabelled bounds the series of one name. What comes beyond shares one: labels may hold what clients have sent.
@@ -215,6 +216,9 @@ func (r *Registry) Collect(f func(*Asked)) {
 
 // Gauge says what is so now.
 func (a *Asked) Gauge(name string, v float64, labels ...Label) { a.r.Gauge(name, labels...).Set(v) }
+
+// Process says what Prometheus' own clients tell of any process, under a name of theirs. Only Prometheus is told.
+func (a *Asked) Process(name string, v float64) { a.r.find(kindProcess, "."+name, nil).gauge.Set(v) }
 
 // Counter says how much was counted since the start of the process.
 func (a *Asked) Counter(name string, total uint64, labels ...Label) {

@@ -20,7 +20,7 @@ func (r *Registry) Prometheus(b []byte, keep time.Duration) []byte {
 	var list []exposed
 	for _, s := range r.all() {
 		name, told := naming.full(s, true)
-		if !told || s.kind == kindGauge && s.gauge.at.Load() == 0 || keep > 0 && s.silent(now) > keep {
+		if !(told || s.kind == kindProcess) || s.kind == kindGauge && s.gauge.at.Load() == 0 || keep > 0 && s.silent(now) > keep {
 			continue
 		}
 		name = prometheusName(name)
@@ -33,7 +33,7 @@ func (r *Registry) Prometheus(b []byte, keep time.Duration) []byte {
 	slices.SortStableFunc(list, func(a, b exposed) int { return strings.Compare(a.name, b.name) })
 	for i, e := range list {
 		if i == 0 || list[i-1].name != e.name {
-			b = append(b, "# HELP "+e.name+" "+e.name+"\n# TYPE "+e.name+" "+[...]string{"counter", "gauge", "summary", "counter"}[e.kind]+"\n"...)
+			b = append(b, "# HELP "+e.name+" "+e.name+"\n# TYPE "+e.name+" "+e.prometheusType()+"\n"...)
 		}
 		b = e.append(b)
 	}
@@ -46,9 +46,19 @@ type exposed struct {
 	*series
 }
 
+func (e exposed) prometheusType() string {
+	switch {
+	case e.kind == kindSample:
+		return "summary"
+	case e.kind == kindGauge, e.kind == kindProcess && !strings.HasSuffix(e.name, "_total"):
+		return "gauge"
+	}
+	return "counter"
+}
+
 func (e exposed) append(b []byte) []byte {
 	switch e.kind {
-	case kindGauge:
+	case kindGauge, kindProcess:
 		return appendValue(b, e.name, e.labels, "", math.Float64frombits(e.gauge.bits.Load()))
 	case kindCounter:
 		return appendValue(b, e.name, e.labels, "", float64(e.counter.n.Load()))
@@ -72,7 +82,7 @@ func (e exposed) append(b []byte) []byte {
 func (s *series) silent(now time.Time) time.Duration {
 	changed := false
 	switch s.kind {
-	case kindGauge:
+	case kindGauge, kindProcess:
 		return now.Sub(time.Unix(0, s.gauge.at.Load()))
 	case kindCounter:
 		n := s.counter.n.Load()

@@ -228,7 +228,7 @@ func (t *target) format(b []byte, l line) []byte {
 		}
 	}
 	b = strconv.AppendFloat(append(b, ':'), l.value, 'f', -1, 64)
-	b = append(append(b, '|'), [...]string{"c", "g", "ms", "c"}[l.kind]...)
+	b = append(append(b, '|'), [...]string{"c", "g", "ms", "c", "g"}[l.kind]...)
 	if dog && len(l.labels)+len(t.Tags) > 0 {
 		sep := "|#"
 		for _, tag := range t.Tags {
