@@ -14,10 +14,11 @@ import (
 	"rostra/feature/operator"
 	"rostra/feature/session"
 	"rostra/feature/snapshot"
+	"rostra/feature/telemetry"
 	"rostra/feature/tls"
 	"rostra/feature/txn"
 )
 
 // features is what this program can do, in the order in which features may know each other.
 var features = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room,
-	txn.Room, event.Room, local.Room, operator.Room, snapshot.Room, connect.Room, tls.Room}
+	txn.Room, event.Room, local.Room, operator.Room, snapshot.Room, telemetry.Room, connect.Room, tls.Room}

@@ -28,6 +28,7 @@ import (
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 	"rostra/surface/dns"
 )
 
@@ -84,7 +85,8 @@ type Agent struct {
 	ports  *listeners
 	closes []func() error // in order of opening
 
-	leaving leaving
+	monitors monitors // who follows the log
+	leaving  leaving
 }
 
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
@@ -106,7 +108,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.level.Set(level)
-	a.log = newLog(out, a.level, conf.agent.LogJSON)
+	a.log = slog.New(follow(newLog(out, a.level, conf.agent.LogJSON).Handler(), &a.monitors))
 	for _, w := range warnings(conf, loaded) {
 		a.log.Warn(w)
 	}
@@ -142,8 +144,14 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		_, absent := os.Stat(keyringFile(s, "local"))
 		banner(out, s, &self, s.Gossip.Encrypt != "" || absent == nil)
 	}
+	measured := metric.New()
+	release, err := metric.Capture(measured)
+	if err != nil {
+		return nil, err
+	}
+	a.closes = append(a.closes, func() error { release(); return nil })
 	self.TLS = s.Server && certs.Now().Incoming() != nil
-	if err := a.assemble(conf, &room.Host{Certs: certs, HTTPSCerts: secure, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
+	if err := a.assemble(conf, &room.Host{Certs: certs, HTTPSCerts: secure, Self: self, Disk: fs, Dir: s.DataDir, Metrics: measured}); err != nil {
 		return nil, err
 	}
 	return a, a.openSurfaces(conf)

@@ -20,6 +20,7 @@ import (
 	"rostra/engine/remote"
 	"rostra/engine/roster"
 	"rostra/engine/server"
+	"rostra/feature/telemetry"
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
 )
@@ -63,11 +64,11 @@ func (a *Agent) openServer(s *Settings) error {
 	}
 	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, ID: a.host.Self.ID, Domain: a.host.Self.Domain,
 		Expect: expect, Rooms: a.features, Hold: s.HoldTimeout, QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir})
+		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir, Metrics: a.host.Metrics})
 	if err != nil {
 		return err
 	}
-	o := consensus.Options{FS: a.host.Disk, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
+	o := consensus.Options{FS: a.host.Disk, Metrics: a.host.Metrics, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
 		Now: a.clock, Logger: a.log.WithGroup("server").WithGroup("raft"),
 		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort)), Streams: a.port.Streams(),
 		Resolve: func(id string) (string, bool) {
@@ -134,11 +135,13 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, HandshakeTimeout: s.HTTPSHandshake, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, LegacyGetWrites: s.LegacyGets, Extra: extra}, routes)
+		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, LegacyGetWrites: s.LegacyGets, Extra: extra,
+		OnRequest: telemetry.Requests(a.host)}, routes)
 	if err != nil {
 		return err
 	}
 	a.dns = dns.New(a.host.Door, a.host.Self, conf.dns, a.log.WithGroup("dns"))
+	a.dns.Measure(a.host.Metrics)
 	return nil
 }
 

@@ -52,6 +52,7 @@ import (
 
 	"rostra/engine/consensus/link"
 	"rostra/kit/disk"
+	"rostra/kit/metric"
 )
 
 // Machine is the replicated state machine. Its methods are called from one goroutine, except that a view given by
@@ -98,12 +99,14 @@ type Outcome struct {
 
 // Options say where and how a Node keeps its log. The zero value of a duration or size means its default.
 type Options struct {
-	Dir       string  // where all of it is kept; "" keeps it in memory (-dev)
-	FS        disk.FS // the disk of Dir; nil is the machine's
-	ID        string  // this server's Raft id, kept for life
-	Address   string  // where other servers reach it
-	Bootstrap bool    // form a cluster of this one server if there is no state yet
-	Recover   []Peer  // replace the servers that are stored by these, this one among them; see Plan
+	Dir     string  // where all of it is kept; "" keeps it in memory (-dev)
+	FS      disk.FS // the disk of Dir; nil is the machine's
+	ID      string  // this server's Raft id, kept for life
+	Address string  // where other servers reach it
+	// Metrics takes what is measured here; Raft itself emits to go-metrics (metric.Capture).
+	Metrics   *metric.Registry
+	Bootstrap bool   // form a cluster of this one server if there is no state yet
+	Recover   []Peer // replace the servers that are stored by these, this one among them; see Plan
 	// Streams reach the other servers; nil is a lone server's. From Open on, also if it fails, they are the Node's.
 	Streams link.Streams
 	// Resolve returns the address a server has now; where it knows none, the stored one is used. It is asked for every
@@ -186,7 +189,6 @@ func (o *Options) raftConfig(notify chan<- bool) *raft.Config {
 	c.SnapshotInterval, c.SnapshotThreshold = 24*365*time.Hour, ^uint64(0)
 	c.TrailingLogs = 0
 	c.NotifyCh = notify
-	c.NoLegacyTelemetry = true
 	c.ShutdownOnRemove = false
 	c.Logger = hcLogger(o.Logger)
 	return c

@@ -7,8 +7,11 @@ import (
 	"io"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"rostra/kit/metric"
 )
 
 // fsm feeds the Machine: it is Raft's FSM. All but the counters is used by Raft's one applying goroutine.
@@ -20,6 +23,8 @@ type fsm struct {
 	distrust func(error)
 	full     chan<- struct{} // told when a snapshot is due
 	stopping <-chan struct{}
+
+	applyTime *metric.Sample // raft.fsm.apply: of a batching machine Raft measures whole batches only
 
 	committed func(index uint64) // told what was applied; nil for a lone server
 
@@ -40,14 +45,17 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 // can be cut when there is nothing else.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
+	began, applied := time.Now(), 0
 	for i, l := range logs {
 		switch l.Type {
 		case raft.LogCommand:
 			out[i] = f.apply(l)
+			applied++
 		case raft.LogConfiguration:
 			f.configure(l.Index)
 		}
 	}
+	f.applyTime.Shared(time.Since(began), applied)
 	if f.committed != nil {
 		f.committed(logs[len(logs)-1].Index)
 	}
@@ -105,11 +113,11 @@ func (f *fsm) run(l *raft.Log) (outs []Outcome, err error) {
 			}
 		}
 	}()
-	time, commands, err := decodeEntry(l.Data)
+	at, commands, err := decodeEntry(l.Data)
 	if err != nil {
 		return nil, err
 	}
-	outs = f.machine.Apply(Batch{Index: l.Index, Term: l.Term, Time: time, Commands: commands})
+	outs = f.machine.Apply(Batch{Index: l.Index, Term: l.Term, Time: at, Commands: commands})
 	if len(outs) != len(commands) {
 		return nil, fmt.Errorf("%d outcomes for %d commands", len(outs), len(commands))
 	}

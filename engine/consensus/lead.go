@@ -152,6 +152,7 @@ func (n *Node) watchLeadership(ctx context.Context) {
 // becomeReady passes this term's own barrier.
 func (n *Node) becomeReady(stint uint64) {
 	before := n.raft.CurrentTerm()
+	defer func(start time.Time) { n.opts.Metrics.Sample("leader.barrier").Since(start) }(time.Now())
 	err := n.raft.Barrier(0).Error()
 	for errors.Is(err, raft.ErrLeadershipTransferInProgress) && n.terms.lasts(stint) {
 		select { // the transfer may come to nothing, and then this server leads on

@@ -11,10 +11,10 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metrics"
 	"github.com/hashicorp/raft-wal/segment"
 
 	"rostra/kit/disk"
+	"rostra/kit/metric"
 )
 
 // sizesKept is how many of the newest entries' sizes are known, and so the most that TrailingBytes can keep.
@@ -71,7 +71,7 @@ func openLog(o *Options) (*logStore, error) {
 	files := &vfs{fs: o.FS, syncs: &s.syncs, wrote: meta.wrote}
 	w, err := wal.Open(dir, wal.WithMetaStore(meta), wal.WithSegmentFiler(segment.NewFiler(dir, files)),
 		wal.WithSegmentSize(o.SegmentBytes), wal.WithLogger(hcLogger(o.Logger)),
-		wal.WithMetricsCollector(&metrics.NoOpCollector{})) // its default would reach a global registry of another library
+		wal.WithMetricsCollector(collector{o.Metrics})) // its default would reach a global registry of another library
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the log in %s: %w", dir, err)
 	}
@@ -234,3 +234,14 @@ func (s *logStore) span() (first, last uint64, err error) {
 	}
 	return first, last, err
 }
+
+// collector takes what raft-wal measures, under the names it has in Consul.
+type collector struct{ to *metric.Registry }
+
+// IncrementCounter implements metrics.Collector of raft-wal.
+func (c collector) IncrementCounter(name string, delta uint64) {
+	c.to.Counter("raft.wal." + name).Add(delta)
+}
+
+// SetGauge implements metrics.Collector of raft-wal.
+func (c collector) SetGauge(name string, v uint64) { c.to.Gauge("raft.wal." + name).Set(float64(v)) }

@@ -94,7 +94,7 @@ func newNode(o *Options, m Machine) (*Node, error) {
 		snapping: make(chan struct{}, 1),
 		life:     life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
-	n.fsm = &fsm{machine: m, opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
+	n.fsm = &fsm{machine: m, applyTime: o.Metrics.Sample("raft.fsm.apply"), opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
 		opening: &log.opening}
 	if o.Dir == "" {
 		n.snapshots = o.memory.snapshots

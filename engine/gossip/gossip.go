@@ -13,7 +13,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/hashicorp/go-metrics"
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
 )
@@ -166,6 +168,8 @@ func (o *Options) serfConfig(logger *log.Logger) *serf.Config {
 	}
 	m.GossipVerifyIncoming, m.GossipVerifyOutgoing = !o.AcceptPlain, !o.SendPlain
 	m.CIDRsAllowed = o.Networks
+	c.MetricLabels = []metrics.Label{{Name: "network", Value: strings.ToLower(o.network())}}
+	m.MetricLabels = c.MetricLabels
 	c.MemberlistConfig = m
 	o.timing().into(c)
 	return c

@@ -11,6 +11,7 @@ import (
 
 	"rostra/kit/authz"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 	"rostra/kit/store"
 )
 
@@ -76,6 +77,9 @@ type CommandType struct {
 	Leaders bool
 	// Result carries what Run returns; the zero Codec stands for Nothing.
 	Result Codec
+	// What is measured of it, under Consul's names; "" for nothing: how long a leader took to carry it through the log
+	// ("kvs.apply"), and how long a server took to run it ("fsm.kvs").
+	ApplyMetric, RunMetric string
 }
 
 // RulesAt returns the newest version of the rules that servers of the level know; 0: they do not know the Command.
@@ -90,6 +94,12 @@ func (t CommandType) RulesAt(level int) int {
 		}
 	}
 	return rules
+}
+
+// Counted is a Query that is counted by what it asks for, each time a server is asked it and has answered a.
+type Counted interface {
+	Query
+	Count(m *metric.Registry, a Answer)
 }
 
 // Ruled is a Command whose rules have changed since its first version.

@@ -14,6 +14,7 @@ import (
 	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 	"rostra/kit/store"
 )
 
@@ -80,11 +81,12 @@ type Host struct {
 	Raft       Raft         // their log; nil on agents that are not servers
 	LAN, WAN   *gossip.Pool // WAN is nil on agents that are not servers
 	Roster     *roster.Roster
-	Certs      *cert.Keeper // those of this agent between agents; nil where no agent runs
-	HTTPSCerts *cert.Keeper // those of its HTTPS port; nil if it has none
-	Reports    *Reports     // what it says of itself
-	Shelf      *shelf.Shelf // what features of this agent leave for each other
-	Agent      Agent        // the process itself
+	Certs      *cert.Keeper     // those of this agent between agents; nil where no agent runs
+	HTTPSCerts *cert.Keeper     // those of its HTTPS port; nil if it has none
+	Reports    *Reports         // what it says of itself
+	Metrics    *metric.Registry // what it measures; nil, as in tests, measures nothing
+	Shelf      *shelf.Shelf     // what features of this agent leave for each other
+	Agent      Agent            // the process itself
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.
@@ -117,4 +119,7 @@ type Agent interface {
 	Debug() map[string]any               // the effective configuration, secrets hidden
 	Stats() map[string]map[string]string // the sections of info
 	Counters() map[string]uint64         // what the surfaces counted since the start
+	// Monitor gives the log's lines of a level and above from now on, until stop is called. Lines that nobody takes while
+	// some hundred others wait are lost. It is an error if there is no such level.
+	Monitor(level string, asJSON bool) (lines <-chan []byte, stop func(), err error)
 }

@@ -13,6 +13,7 @@ type count int
 const (
 	accepted count = iota
 	served
+	servedFailed
 	streamed
 	panicked
 	logStreams
@@ -31,7 +32,8 @@ const (
 )
 
 var countNames = [countEnd]string{
-	accepted: "rpc.accepted", served: "rpc.served.calls", streamed: "rpc.served.streams", panicked: "rpc.panics", logStreams: "rpc.log_streams",
+	accepted: "rpc.accepted", served: "rpc.served.calls", servedFailed: "rpc.served.calls.failed",
+	streamed: "rpc.served.streams", panicked: "rpc.panics", logStreams: "rpc.log_streams",
 	dialed: "rpc.dials", dialFailed: "rpc.dials.failed", called: "rpc.calls", callFailed: "rpc.calls.failed",
 	refusedPlain: "rpc.refused.plain", refusedTLS: "rpc.refused.tls", refusedGarbage: "rpc.refused.garbage",
 	refusedSlow: "rpc.refused.slow", refusedLimit: "rpc.refused.limit", refusedPeer: "rpc.refused.peer", refusedSize: "rpc.refused.size",

@@ -136,6 +136,9 @@ func (p *Port) serveCall(_ any, ctx context.Context, decode func(any) error, _ g
 func (p *Port) handleCall(ctx context.Context, from Peer, method string, body []byte) (reply []byte, err error) {
 	defer p.recovered(from, method, &err)
 	reply, err = p.handler.Call(ctx, from, method, body)
+	if err != nil {
+		p.counts.add(servedFailed)
+	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) && fault.KindOf(err) == fault.Internal {
 		err = &wayError{fault.Error{Kind: fault.Unknown, Text: err.Error()}, cause} // as the caller finds on its own
 	}

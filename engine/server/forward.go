@@ -15,6 +15,7 @@ import (
 	"rostra/engine/roster"
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
+	"rostra/kit/metric"
 )
 
 var errUnreachable = fault.New(fault.Internal, "Remote DC has no server currently reachable")
@@ -134,6 +135,9 @@ const elsewhereTime = 2 * time.Second
 // the next; what it may have got too, if it changes nothing.
 func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless bool, ask func(context.Context, *relay.Client, room.Options) (T, room.Meta, error)) (T, room.Meta, error) {
 	var none T
+	if o.Datacenter != "" && o.Datacenter != s.opts.Datacenter {
+		s.opts.Metrics.Counter("rpc.cross-dc", metric.Label{Name: "datacenter", Value: o.Datacenter}).Inc()
+	}
 	servers, err := s.reachable(o)
 	if err != nil {
 		return none, room.Meta{}, err
@@ -224,7 +228,9 @@ func (s *Server) Propose(ctx context.Context, list []relay.Proposal, final bool)
 	}
 	s.restoring.RLock()
 	defer s.restoring.RUnlock()
+	began := time.Now()
 	for k, out := range s.node.ProposeAll(ctx, entries) {
+		s.meters.took(list[at[k]].Command.Name(), began)
 		outs[at[k]] = relay.Outcome{Result: out.Value, Err: out.Err}
 	}
 	return outs, s.meta(s.store.Index(), room.Options{})

@@ -42,7 +42,9 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 		commands[i] = c
 	}
 	batch := m.store.Begin(b.Time)
+	watch := m.meters.watch(len(commands))
 	for i, c := range commands {
+		watch.next(c.Name())
 		out[i].Err = batch.Run(func(tx *store.Tx) (err error) {
 			out[i].Value, err = c.Run(tx)
 			return err
@@ -51,6 +53,7 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 			m.opts.Log.Error("a command panicked and was undone", "command", c.Name(), "panic", p.Value, "stack", string(p.Stack))
 		}
 	}
+	watch.stop()
 	digest := batch.Digest()
 	batch.Commit()
 	m.marks.add(b.Index, m.store.Index(), digest)

@@ -23,6 +23,9 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	if o.Consistency == httpd.Stale && o.MaxStale > 0 && s.lastContact() > o.MaxStale {
 		o.Consistency = httpd.Default
 	}
+	if _, travels := s.types.Answers(q); travels { // the others are the server's own
+		s.meters.queries.Inc()
+	}
 	if err := s.admit(ctx, q, o); err != nil {
 		return room.Answer{}, room.Meta{}, err
 	}
@@ -33,18 +36,24 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 		v.Release()
 		return a, s.meta(a.Index, o), nil
 	}
-	c := s.answers.join(q)
-	defer s.answers.leave(c)
-	var a *answer
-	if o.Index == 0 {
-		a = c.fresh(s)
-	} else {
-		var err error
-		if a, err = s.block(ctx, c, o); err != nil {
-			return room.Answer{}, room.Meta{}, err
-		}
+	a, err := s.shared(ctx, q, o)
+	if err != nil {
+		return room.Answer{}, room.Meta{}, err
+	}
+	if counted, is := q.(room.Counted); is {
+		counted.Count(s.opts.Metrics, a.Answer)
 	}
 	return a.Answer, s.meta(a.Index, o), nil
+}
+
+// shared is an answer that others may be given, too.
+func (s *Server) shared(ctx context.Context, q room.Query, o room.Options) (*answer, error) {
+	c := s.answers.join(q)
+	defer s.answers.leave(c)
+	if o.Index == 0 {
+		return c.fresh(s), nil
+	}
+	return s.block(ctx, c, o)
 }
 
 // ask runs the Query. No index is below that of the last restore: rows and subjects keep theirs, but a client that has seen
@@ -59,8 +68,11 @@ func (s *Server) admit(ctx context.Context, q room.Query, o room.Options) error 
 	h := holder{limit: s.opts.Hold}
 	defer h.stop()
 	await := s.confirm
-	if o.Consistency == httpd.Stale {
+	switch o.Consistency {
+	case httpd.Stale:
 		await = s.awaitWhole
+	case httpd.Consistent:
+		defer s.meters.consistent.Since(time.Now())
 	}
 	if err := await(ctx, &h); err != nil {
 		return err

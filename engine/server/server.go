@@ -16,6 +16,7 @@ import (
 	"rostra/kit/authz"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 	"rostra/kit/store"
 )
 
@@ -32,7 +33,8 @@ type Options struct {
 	Log          *slog.Logger
 	History      store.Limits
 	Lineage      func() string // makes the identity of a new history; a random UUID
-	Dir          string        // where an archive is unpacked before it replaces the state; "" in memory
+	Metrics      *metric.Registry
+	Dir          string // where an archive is unpacked before it replaces the state; "" in memory
 }
 
 // Server is the door and the state machine of one server. Create it with New, hand it to consensus.Open as the Machine,
@@ -57,6 +59,7 @@ type Server struct {
 	signals signals
 	formed  atomic.Pointer[[]string] // with whom this process has formed the cluster
 	stats   counters
+	meters  meters
 
 	restoring sync.RWMutex // held by a restore; writers share it
 }
@@ -120,6 +123,7 @@ func New(o Options) (*Server, error) {
 		triggers = append(triggers, r.Triggers...)
 	}
 	s.store = store.New(tables, triggers, o.History)
+	s.meters.init(&o)
 	s.answers.init(s)
 	s.rounds.run = s.round
 	return s, nil
@@ -178,6 +182,7 @@ func (s *Server) propose(ctx context.Context, c room.Command, entry []byte, o ro
 	}
 	s.restoring.RLock()
 	defer s.restoring.RUnlock()
+	defer s.meters.applied(c.Name())()
 	return s.node.Propose(ctx, entry)
 }
 

@@ -12,8 +12,10 @@ var Room = room.Room{
 	Name:   "catalog",
 	Tables: []store.AnyTable{Nodes, Services, Checks},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Register) }, Rules: 1, Result: room.Bool},
-		{New: func() room.Command { return new(Deregister) }, Rules: 1, Result: room.Bool},
+		{New: func() room.Command { return new(Register) }, Rules: 1, Result: room.Bool,
+			ApplyMetric: "catalog.register", RunMetric: "fsm.register"},
+		{New: func() room.Command { return new(Deregister) }, Rules: 1, Result: room.Bool,
+			ApplyMetric: "catalog.deregister", RunMetric: "fsm.deregister"},
 	},
 	Queries: []room.QueryType{
 		room.QueryOf[NodesQuery]("catalog.nodes", room.Packed[NodeList]()),

@@ -13,9 +13,10 @@ import (
 
 // Room is the connect feature.
 var Room = room.Room{
-	Name:     "connect",
-	Tables:   []store.AnyTable{roots},
-	Commands: []room.CommandType{{New: func() room.Command { return new(SetRoot) }, Rules: 1, Leaders: true, Result: room.Bool}},
+	Name:   "connect",
+	Tables: []store.AnyTable{roots},
+	Commands: []room.CommandType{{New: func() room.Command { return new(SetRoot) }, Rules: 1, Leaders: true, Result: room.Bool,
+		RunMetric: "fsm.ca"}},
 	Queries:  []room.QueryType{room.QueryOf[rootsQuery]("connect.roots", room.Packed[answer]())},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {

@@ -16,7 +16,7 @@ var Room = room.Room{
 	Name:     "coordinate",
 	Tables:   []store.AnyTable{places},
 	Triggers: []store.Trigger{nodesEndPlaces},
-	Commands: []room.CommandType{{New: func() room.Command { return new(Update) }, Rules: 1}},
+	Commands: []room.CommandType{{New: func() room.Command { return new(Update) }, Rules: 1, RunMetric: "fsm.coordinate.batch-update"}},
 	Queries: []room.QueryType{
 		room.QueryOf[NodesQuery]("coordinate.nodes", room.Packed[List]()),
 		room.QueryOf[NodeQuery]("coordinate.node", room.Packed[List]()),

@@ -15,9 +15,10 @@ var Room = room.Room{
 	Tables:   []store.AnyTable{Entries, tombstones, trees, delays},
 	Triggers: []store.Trigger{sessionsFreeKeys},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Put) }, Rules: 1, Result: room.Bool},
-		{New: func() room.Command { return new(Delete) }, Rules: 1, Result: room.Bool},
-		{New: func() room.Command { return new(Reap) }, Rules: 1, Leaders: true, Result: room.Bool},
+		{New: func() room.Command { return new(Put) }, Rules: 1, Result: room.Bool, ApplyMetric: "kvs.apply", RunMetric: "fsm.kvs"},
+		{New: func() room.Command { return new(Delete) }, Rules: 1, Result: room.Bool, ApplyMetric: "kvs.apply", RunMetric: "fsm.kvs"},
+		{New: func() room.Command { return new(Reap) }, Rules: 1, Leaders: true, Result: room.Bool,
+			ApplyMetric: "leader.reapTombstones", RunMetric: "fsm.tombstone"},
 	},
 	Queries: []room.QueryType{
 		room.QueryOf[KeyQuery]("kv.key", room.Packed[Found]()),
@@ -27,6 +28,7 @@ var Room = room.Room{
 	Verbs:    Verbs(),
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
+		measure(h)
 		return &room.Part{
 			Routes: web{door: h.Door, maxValue: int64(settings.(*Settings).MaxValue)}.routes(),
 			Loops:  []room.Loop{{Name: "kv collection", Run: func(ctx context.Context) error { return collect(ctx, h.Door) }}},

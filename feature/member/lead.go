@@ -65,7 +65,10 @@ func (c *reconciler) run(ctx context.Context) error {
 	for {
 		restored := c.host.Cluster.Restored()
 		c.settle(began, c.host.LAN.Sync())
-		if err := c.pass(ctx, c.host.LAN.Members(), time.Now()); err != nil {
+		start := time.Now()
+		err := c.pass(ctx, c.host.LAN.Members(), start)
+		c.host.Metrics.Sample("leader.reconcile").Since(start)
+		if err != nil {
 			return err
 		}
 		select {
@@ -167,6 +170,7 @@ func (c *reconciler) write(ctx context.Context, changes []change) error {
 	for i, ch := range changes {
 		refusals[i] = ch.refused
 		group.Go(func() error {
+			defer c.host.Metrics.Sample("leader.reconcileMember").Since(time.Now())
 			for _, command := range ch.commands {
 				_, _, err := c.host.Door.Apply(ctx, command, room.Options{})
 				if fault.Is(err, fault.Refused) || fault.Is(err, fault.Invalid) {

@@ -14,9 +14,10 @@ import (
 
 // Room is the operator feature. It keeps autopilot's configuration.
 var Room = room.Room{
-	Name:     "operator",
-	Tables:   []store.AnyTable{configs},
-	Commands: []room.CommandType{{New: func() room.Command { return new(setConfig) }, Rules: 1, Result: room.Bool}},
+	Name:   "operator",
+	Tables: []store.AnyTable{configs},
+	Commands: []room.CommandType{{New: func() room.Command { return new(setConfig) }, Rules: 1, Result: room.Bool,
+		RunMetric: "fsm.autopilot"}},
 	Queries:  queries,
 	Calls:    append(calls, statusCall, keyringCall),
 	Verbs:    slices.Concat(raftVerbs(), autopilotVerbs(), usageVerbs(), keyringVerbs()),
@@ -32,6 +33,7 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 	auto := newPilot(h, initial)
 	if h.Raft != nil {
 		shelf.Put(h.Shelf, auto)
+		measure(h, auto)
 	}
 	get := func(path string, value func(*room.Host, *httpd.Request) (any, error)) httpd.Route {
 		return httpd.Route{Method: "GET", Path: path, Serve: func(r *httpd.Request) (httpd.Reply, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/metric"
 )
 
 const (
@@ -13,7 +14,8 @@ const (
 )
 
 // expire ends sessions that are not renewed in time, for as long as this server leads.
-func expire(ctx context.Context, door room.Door) error {
+func expire(ctx context.Context, door room.Door, active *metric.Gauge) error {
+	defer active.Set(0)
 	ticker := time.NewTicker(expiryPeriod)
 	defer ticker.Stop()
 	t := timers{}
@@ -22,6 +24,7 @@ func expire(ctx context.Context, door room.Door) error {
 		if err != nil {
 			return err
 		}
+		active.Set(float64(len(answer.Value.([]*renewal))))
 		due := t.due(answer.Value.([]*renewal), time.Now(), first)
 		for len(due) > 0 {
 			n := min(len(due), expiryBatch)

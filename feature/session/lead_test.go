@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/metric"
 	"rostra/kit/wire"
 )
 
@@ -34,7 +35,7 @@ func (d *labDoor) Apply(_ context.Context, c room.Command, _ room.Options) (room
 func (d *labDoor) lead() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- expire(ctx, d) }()
+	go func() { ended <- expire(ctx, d, new(metric.Gauge)) }()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {

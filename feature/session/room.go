@@ -16,10 +16,14 @@ var Room = room.Room{
 	Tables:   []store.AnyTable{Sessions, renewals},
 	Triggers: []store.Trigger{checksEndSessions, nodesEndSessions},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Create) }, Rules: 1, Result: room.String},
-		{New: func() room.Command { return new(Destroy) }, Rules: 1, Result: room.Bool},
-		{New: func() room.Command { return new(Renew) }, Rules: 1, Result: room.Pointer[Session]()},
-		{New: func() room.Command { return new(Expire) }, Rules: 1, Leaders: true, Result: room.Int},
+		{New: func() room.Command { return new(Create) }, Rules: 1, Result: room.String,
+			ApplyMetric: "session.apply", RunMetric: "fsm.session"},
+		{New: func() room.Command { return new(Destroy) }, Rules: 1, Result: room.Bool,
+			ApplyMetric: "session.apply", RunMetric: "fsm.session"},
+		{New: func() room.Command { return new(Renew) }, Rules: 1, Result: room.Pointer[Session](),
+			ApplyMetric: "session.renew", RunMetric: "fsm.session"},
+		{New: func() room.Command { return new(Expire) }, Rules: 1, Leaders: true, Result: room.Int,
+			ApplyMetric: "session_ttl.invalidate", RunMetric: "fsm.session"},
 	},
 	Queries: []room.QueryType{
 		room.QueryOf[ListQuery]("session.list", room.Packed[List]()),
@@ -29,9 +33,10 @@ var Room = room.Room{
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
 		w := web{door: h.Door, self: &h.Self, ttlMin: settings.(*Settings).TTLMin}
+		active := h.Metrics.Gauge("session_ttl.active")
 		return &room.Part{
 			Routes: w.routes(),
-			Loops:  []room.Loop{{Name: "session expiry", Run: func(ctx context.Context) error { return expire(ctx, h.Door) }}},
+			Loops:  []room.Loop{{Name: "session expiry", Run: func(ctx context.Context) error { return expire(ctx, h.Door, active) }}},
 		}, nil
 	},
 }

@@ -8,6 +8,7 @@ import (
 
 	"rostra/engine/room"
 	"rostra/kit/cert"
+	"rostra/kit/metric"
 )
 
 // The check of this agent's certificate. It warns and is never critical, not even when the certificate has ended: a
@@ -26,6 +27,11 @@ func open(h *room.Host, _ any) (*room.Part, error) {
 	}
 	w := watcher{h}
 	w.report(time.Now()) // so that the check is there when the catalog is first compared
+	h.Metrics.Collect(func(a *metric.Asked) {
+		if e, ok := h.Certs.Now().Expiry(); ok {
+			a.Gauge("agent.tls.cert.expiry", time.Until(e.Until).Seconds())
+		}
+	})
 	return &room.Part{Run: w.run}, nil
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"rostra/engine/room"
 	"rostra/feature/kv"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/metric"
 )
 
 // maxOps is how many operations a transaction has at most, as in Consul since 1.14.
@@ -20,6 +22,7 @@ const maxOps = 128
 type web struct {
 	door              room.Door
 	maxBody, maxValue int64
+	reads             *metric.Sample // of transactions that only read
 }
 
 func (w web) routes() []httpd.Route {
@@ -51,6 +54,7 @@ func (w web) serve(r *httpd.Request) (httpd.Reply, error) {
 		return httpd.Reply{}, err
 	}
 	if !t.writes() {
+		defer w.reads.Since(time.Now())
 		return w.read(r, t)
 	}
 	o := room.Options{Token: r.Params.Token, Datacenter: r.Params.Datacenter}

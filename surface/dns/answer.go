@@ -16,6 +16,8 @@ type worker struct {
 	q   query
 	m   message
 	key []byte
+
+	meter
 }
 
 func (s *Server) worker(seed uint64) *worker {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/metric"
 )
 
 // Settings are the settings of the DNS interface, as config fills them from their tags.
@@ -43,6 +44,8 @@ type Server struct {
 	clock atomic.Int64 // Unix seconds, about
 	quiet atomic.Int64 // no complaint before that second
 	stats stats
+
+	domain, ptr *metric.Sample // how long questions take, by kind
 }
 
 // stats count since the start.
@@ -53,11 +56,18 @@ type stats struct {
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
 func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Server {
 	srv := &Server{door: door, self: self, log: log, jobs: make(chan job, queued)}
+	srv.Measure(nil)
 	srv.clock.Store(time.Now().Unix())
 	srv.cache.init(srv)
 	srv.far.kept = map[foreign]*kept{}
 	srv.conf.Store(newConf(s, self))
 	return srv
+}
+
+// Measure makes a registry take how long questions take, under Consul's names. It comes before Serve.
+func (s *Server) Measure(m *metric.Registry) {
+	node := metric.Label{Name: "node", Value: s.self.Node}
+	s.domain, s.ptr = m.Sample("dns.domain_query", node), m.Sample("dns.ptr_query", node)
 }
 
 // Reload takes changed settings over; the domain stays what it was. Answers sent after it returns obey them.

@@ -82,6 +82,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 			return fmt.Errorf("cannot read DNS questions: %w", err)
 		}
 		s.stats.udp.Add(1)
+		w.arrived()
 		out, ok := w.quick(b[:n], false)
 		if !ok {
 			out, _, ok = w.still(false)
@@ -96,6 +97,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 			}
 		}
 		c.write(out, &from)
+		w.answered()
 	}
 }
 
@@ -105,17 +107,23 @@ func (s *Server) work(ctx context.Context) {
 	for {
 		select {
 		case j := <-s.jobs:
-			j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
+			w.serve(ctx, j)
 			continue
 		default:
 		}
 		select {
 		case j := <-s.jobs:
-			j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
+			w.serve(ctx, j)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+func (w *worker) serve(ctx context.Context, j job) {
+	w.arrived()
+	j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
+	w.answered()
 }
 
 // answer answers a packet, and waits for a state to answer from until the given time.
@@ -227,6 +235,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 			return
 		}
 		s.stats.tcp.Add(1)
+		w.arrived()
 		out := w.answer(ctx, b[:n], true, time.Now().Add(patience))
 		if len(out) == 0 {
 			return // no question: such a client is not worth a connection
@@ -235,5 +244,6 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 		if _, err := conn.Write(out); err != nil {
 			return
 		}
+		w.answered()
 	}
 }
