@@ -12,10 +12,11 @@ import (
 
 // worker answers one question after the other. It belongs to one goroutine.
 type worker struct {
-	srv *Server
-	q   query
-	m   message
-	key []byte
+	srv     *Server
+	q       query
+	m       message
+	key     []byte
+	outside bool // it may wait for recursors
 }
 
 func (s *Server) worker(seed uint64) *worker {
@@ -46,13 +47,13 @@ func (w *worker) quick(packet []byte, tcp bool) (out []byte, ok bool) {
 	case strange:
 		return w.m.refuse(packet[:header], notImplemented), true
 	}
-	w.key = append(w.q.lower(w.key[:0]), classOf(w.q.kind))
+	w.key = append(lower(w.key[:0], w.q.name), classOf(w.q.kind))
 	e := w.srv.cache.find(w.key)
 	if e == nil {
 		return nil, false
 	}
 	p, err := e.current(w.srv)
-	if err != nil {
+	if err != nil || p.chase {
 		return nil, false
 	}
 	return w.compose(p, tcp), true
@@ -67,13 +68,16 @@ func (w *worker) compose(p *packed, tcp bool) []byte {
 func (w *worker) still(tcp bool) (out []byte, a ask, ok bool) {
 	c := w.srv.conf.Load()
 	a = c.understand(w.key[:len(w.key)-1], w.q.kind)
+	c = c.of(&a)
 	p := c.nothing
 	switch a.subject {
 	case aboutNothing:
 	case aboutSilence:
 		p = c.empty
 	case aboutForeign:
-		p = c.foreign
+		if p = c.foreign; len(c.forward) > 0 {
+			return nil, a, false
+		}
 	case aboutUnable:
 		p = c.unable
 	case aboutAddress:
@@ -84,42 +88,47 @@ func (w *worker) still(tcp bool) (out []byte, a ask, ok bool) {
 	return w.compose(p, tcp), a, true
 }
 
-// slow answers what quick and still could not. It may wait for a leader, as long as questions do.
-func (w *worker) slow(ctx context.Context, a ask, tcp bool) []byte {
-	out, err := w.resolve(ctx, &a, tcp)
-	if err != nil {
+// slow answers what quick and still could not. It may wait for a leader, and outside for recursors, as long as questions
+// do. over: a worker that may be outside must do it.
+func (w *worker) slow(ctx context.Context, a ask, packet []byte, tcp bool) (out []byte, over bool) {
+	out, err := w.resolve(ctx, &a, packet, tcp)
+	switch {
+	case errors.Is(err, errOutside):
+		return nil, true
+	case err != nil:
 		w.srv.fail(err)
-		return w.compose(w.srv.conf.Load().failed, tcp)
+		return w.compose(w.srv.conf.Load().of(&a).failed, tcp), false
 	}
-	return out
+	return out, false
 }
 
-func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) {
-	switch c := w.srv.conf.Load(); a.subject {
-	case aboutZone:
+func (w *worker) resolve(ctx context.Context, a *ask, packet []byte, tcp bool) ([]byte, error) {
+	c := w.srv.conf.Load()
+	var p *packed
+	var err error
+	switch {
+	case a.subject == aboutForeign:
+		return w.forwarded(ctx, packet, tcp)
+	case a.subject == aboutZone:
 		_, servers, err := w.srv.newest(ctx, health.ServiceQuery{Service: "consul"})
 		if err != nil {
 			return nil, err
 		}
-		w.m.now = uint32(w.srv.clock.Load())
+		c, w.m.now = c.of(a), uint32(w.srv.clock.Load())
 		return w.m.zone(&w.q, c, a.kind, c.nameservers(servers.Value.(health.EntryList)), tcp), nil
-	case aboutReverse:
-		p, err := w.srv.reverse(ctx, c, a)
-		if err != nil {
-			return nil, err
+	case a.subject == aboutReverse:
+		if p, err = w.srv.reverse(ctx, c, a); err == nil && p == c.nothing && len(c.forward) > 0 {
+			return w.forwarded(ctx, packet, tcp)
 		}
-		return w.compose(p, tcp), nil
-	}
-	if a.dc != "" {
-		p, err := w.srv.abroad(ctx, a)
-		if err != nil {
-			return nil, err
+	case a.dc != "":
+		p, err = w.srv.abroad(ctx, a)
+	default:
+		if p, err = w.srv.lookup(ctx, w.key, a); errors.Is(err, errClosed) { // by a reload, just now
+			p, err = w.srv.lookup(ctx, w.key, a)
 		}
-		return w.compose(p, tcp), nil
 	}
-	p, err := w.srv.lookup(ctx, w.key, a)
-	if errors.Is(err, errClosed) { // by a reload, just now
-		p, err = w.srv.lookup(ctx, w.key, a)
+	if err == nil {
+		p, err = w.followed(ctx, p)
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +143,7 @@ func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error
 		return nil, err
 	}
 	if src == nil {
-		return s.conf.Load().nothing, nil
+		return s.conf.Load().of(a).nothing, nil
 	}
 	p, err := s.cache.add(key, *a, src).current(s)
 	if err != nil {

@@ -3,6 +3,7 @@ package dns
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"rostra/engine/room"
@@ -21,6 +22,7 @@ type packed struct {
 	foreign bool // not our zone: without AA
 	shuffle bool
 	pick    bool // one of the items is enough: names stand for addresses only when there are none
+	chase   bool // it holds names that must be followed to addresses first
 	limit   int  // of items; 0: none
 	srv     bool
 	items   []item
@@ -34,6 +36,8 @@ type packed struct {
 // item is one answer record, and what goes to Additional with it.
 type item struct {
 	rec    []byte
+	owner  []byte // in wire form; nil: the question's name
+	chain  []item // what the SRV target leads to, with owners
 	addr   []byte // address record owned by the SRV target; nil: none
 	own    bool   // the SRV target lies in our zone
 	ofNode bool   // it is the node's name
@@ -96,6 +100,7 @@ func (c *conf) buildService(a *ask, list health.EntryList) *packed {
 		b.p.limit = c.ARecordLimit
 		if len(b.p.items) == 0 {
 			b.p.items, b.p.pick = b.names, true
+			b.p.chase = slices.ContainsFunc(b.names, func(it item) bool { return c.follows(it.alias()) })
 		}
 	}
 	if len(b.p.items) == 0 {
@@ -170,7 +175,9 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 	var name []byte
 	switch labels := nodeLabels(e.Node.Node); {
 	case !isIP:
-		name, it.own = absolute(self), false
+		if name, it.own = absolute(self), false; name != nil && b.conf.follows(name) {
+			b.p.chase = true
+		}
 	case ofNode && labels != nil && len(labels)+len(b.conf.local) <= maxName:
 		name, it.ofNode = append(labels, b.conf.local...), true
 	default:
@@ -237,6 +244,7 @@ func (c *conf) buildNode(a *ask, n *catalog.Node) *packed {
 			p.items = append(p.items, item{rec: addressRecord(ip, c.nodeTTL), node: -1})
 		} else if name := absolute(self); !ok && name != nil {
 			p.items = append(p.items, item{rec: record(typeCNAME, c.nodeTTL, name), node: -1})
+			p.chase = c.follows(name)
 		}
 	}
 	if a.kind == typeTXT || a.kind == typeANY {

@@ -99,7 +99,7 @@ func (e *entry) current(s *Server) (*packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, p := s.conf.Load(), e.answer.Load()
+	c, p := s.conf.Load().of(&e.ask), e.answer.Load()
 	if p != nil && p.shared == a.Shared && p.conf == c && a.Shared != nil {
 		return p, nil
 	}

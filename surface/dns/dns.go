@@ -15,6 +15,10 @@ import (
 // Settings are the settings of the DNS interface, as config fills them from their tags.
 type Settings struct {
 	Domain          string                   `key:"domain" flag:"domain" default:"consul." help:"DNS domain that is answered"`
+	AltDomain       string                   `key:"alt_domain" flag:"alt-domain" help:"a second one, answered alike"`
+	Recursors       []string                 `key:"recursors" flag:"recursor" sockaddr:"many" reload:"yes" help:"DNS servers that are asked for all other names, address or address:port"`
+	Strategy        string                   `key:"dns_config.recursor_strategy" default:"sequential" reload:"yes" help:"the order in which they are asked: sequential or random"`
+	RecursorTimeout time.Duration            `key:"dns_config.recursor_timeout" default:"2s" reload:"yes" help:"how long one of them may take"`
 	NodeTTL         time.Duration            `key:"dns_config.node_ttl" reload:"yes" help:"TTL of node, addr and NS records"`
 	ServiceTTL      map[string]time.Duration `key:"dns_config.service_ttl" reload:"yes" help:"TTLs by service name, prefix* or *"`
 	OnlyPassing     bool                     `key:"dns_config.only_passing" reload:"yes" help:"leave out instances with warnings"`
@@ -33,26 +37,28 @@ type Settings struct {
 
 // Server answers DNS questions from the state behind a Door. Its methods are safe for concurrent use.
 type Server struct {
-	door  room.Door
-	self  room.Identity
-	log   *slog.Logger
-	conf  atomic.Pointer[conf]
-	cache cache
-	far   far
-	jobs  chan job     // questions that may have to wait, from the UDP loops to the pool
-	clock atomic.Int64 // Unix seconds, about
-	quiet atomic.Int64 // no complaint before that second
-	stats stats
+	door            room.Door
+	self            room.Identity
+	log             *slog.Logger
+	conf            atomic.Pointer[conf]
+	cache           cache
+	far             far
+	inside, outside crew         // for UDP questions that may have to wait: for a state, for recursors
+	clock           atomic.Int64 // Unix seconds, about
+	quiet           atomic.Int64 // no complaint before that second
+	stats           stats
 }
 
 // stats count since the start.
 type stats struct {
-	udp, tcp, junk, failed, full, packed, opened, evicted, refused atomic.Uint64
+	udp, tcp, junk, failed, full, packed, opened, evicted, refused, forwarded, unforwarded atomic.Uint64
 }
 
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
 func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Server {
-	srv := &Server{door: door, self: self, log: log, jobs: make(chan job, queued)}
+	srv := &Server{door: door, self: self, log: log}
+	srv.inside = crew{most: pool, do: srv.answerInside, dropped: &srv.stats.full, life: context.Background()}
+	srv.outside = crew{most: outsiders, do: srv.answerOutside, dropped: &srv.stats.full, life: context.Background()}
 	srv.clock.Store(time.Now().Unix())
 	srv.cache.init(srv)
 	srv.far.kept = map[foreign]*kept{}
@@ -60,11 +66,11 @@ func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Ser
 	return srv
 }
 
-// Reload takes changed settings over; the domain stays what it was. Answers sent after it returns obey them.
+// Reload takes changed settings over; the domains stay what they were. Answers sent after it returns obey them.
 func (s *Server) Reload(next *Settings) {
 	old := s.conf.Load()
 	settings := *next
-	settings.Domain = old.Domain
+	settings.Domain, settings.AltDomain = old.Domain, old.AltDomain
 	c := newConf(&settings, s.self)
 	s.conf.Store(c)
 	if c.options != old.options {
@@ -79,7 +85,7 @@ func (s *Server) Counters() map[string]uint64 {
 	t := &s.stats
 	return map[string]uint64{
 		"dns.questions.udp": t.udp.Load(), "dns.questions.tcp": t.tcp.Load(), "dns.junk": t.junk.Load(),
-		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.tcp.refused": t.refused.Load(),
+		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.forwarded": t.forwarded.Load(), "dns.forwarded.failed": t.unforwarded.Load(), "dns.tcp.refused": t.refused.Load(),
 		"dns.cache.packed": t.packed.Load(), "dns.cache.watched": t.opened.Load(), "dns.cache.evicted": t.evicted.Load(),
 		"dns.cache.entries": uint64(max(0, s.cache.count.Load())), "dns.cache.bytes": uint64(max(0, s.cache.bytes.Load())),
 		"dns.cache.watches": uint64(s.cache.watches()),
