@@ -110,7 +110,7 @@ func (d *fakeDoor) do(t testing.TB, commands ...room.Command) {
 }
 
 func settings() *Settings {
-	return &Settings{Domain: "consul.", NodeTTL: 3 * time.Second, UDPAnswerLimit: 3, AllowStale: true, NodeMetaTXT: true,
+	return &Settings{Domain: "consul.", NodeTTL: 3 * time.Second, UDPAnswerLimit: 3, AllowStale: true, NodeMetaTXT: true, RecursorTimeout: 2 * time.Second,
 		ServiceTTL: map[string]time.Duration{"*": 5 * time.Second, "web": 10 * time.Second, "db*": 7 * time.Second},
 		SOARefresh: 3600, SOARetry: 600, SOAExpire: 86400, SOAMinTTL: 4}
 }
