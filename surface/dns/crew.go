@@ -21,7 +21,7 @@ type job struct {
 
 // crew answers questions that may have to wait, so that the others need not. Under more than it can do, who asked last is
 // answered first, for who asked long ago has asked somebody else by now: what waited longest is dropped when there is no
-// room, and what waited too long when its turn comes. The zero value lacks most and do.
+// room, and what waited too long is told so when its turn comes. The zero value lacks most and do.
 type crew struct {
 	most    int // goroutines
 	do      func(ctx context.Context, w *worker, j *job)
@@ -93,8 +93,17 @@ func (c *crew) work(w *worker) {
 		}
 		if time.Now().After(j.until) {
 			c.dropped.Add(1)
+			j.socket.write(w.late(j.packet), &j.from)
 			continue
 		}
 		c.do(ctx, w, &j)
 	}
+}
+
+// late is the answer to a question whose turn came too late.
+func (w *worker) late(packet []byte) []byte {
+	if w.q.parse(packet) != good {
+		return nil
+	}
+	return w.compose(w.srv.conf.Load().alone, false)
 }

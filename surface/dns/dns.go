@@ -6,6 +6,7 @@ package dns
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -51,7 +52,7 @@ type Server struct {
 
 // stats count since the start.
 type stats struct {
-	udp, tcp, junk, failed, full, packed, opened, evicted, refused, forwarded, unforwarded atomic.Uint64
+	udp, tcp, junk, failed, full, packed, opened, evicted, refused, forwarded, unforwarded, lost atomic.Uint64
 }
 
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
@@ -79,36 +80,50 @@ func (s *Server) Reload(next *Settings) {
 }
 
 // Counters returns what was counted since the start: questions by transport, packets that were no questions, answers
-// that failed for want of a leader, questions turned away because too many waited, connections refused, and the work of
-// the cache with its present size.
+// that failed for want of a leader or recursor, questions dropped because too many waited or they waited too long, packets
+// that nobody read in time, questions sent on to recursors, connections refused, and the work of the cache with its present
+// size.
 func (s *Server) Counters() map[string]uint64 {
 	t := &s.stats
 	return map[string]uint64{
 		"dns.questions.udp": t.udp.Load(), "dns.questions.tcp": t.tcp.Load(), "dns.junk": t.junk.Load(),
-		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.forwarded": t.forwarded.Load(), "dns.forwarded.failed": t.unforwarded.Load(), "dns.tcp.refused": t.refused.Load(),
+		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.udp.lost": t.lost.Load(), "dns.forwarded": t.forwarded.Load(), "dns.forwarded.failed": t.unforwarded.Load(), "dns.tcp.refused": t.refused.Load(),
 		"dns.cache.packed": t.packed.Load(), "dns.cache.watched": t.opened.Load(), "dns.cache.evicted": t.evicted.Load(),
 		"dns.cache.entries": uint64(max(0, s.cache.count.Load())), "dns.cache.bytes": uint64(max(0, s.cache.bytes.Load())),
 		"dns.cache.watches": uint64(s.cache.watches()),
 	}
 }
 
-// fail notes that a question could not be answered, and says so in the log at most once a minute.
+// fail notes that a question could not be answered.
 func (s *Server) fail(err error) {
 	s.stats.failed.Add(1)
-	now, quiet := s.clock.Load(), s.quiet.Load()
-	if now >= quiet && s.quiet.CompareAndSwap(quiet, now+60) {
-		s.log.Warn("DNS questions cannot be answered", "error", err)
-	}
+	s.complain("DNS questions cannot be answered", "error", err)
 }
 
-// tick keeps the coarse clock and sweeps the cache until ctx ends.
-func (s *Server) tick(ctx context.Context) {
+// complain writes to the log, at most once a minute; false: it has just done so.
+func (s *Server) complain(what string, args ...any) bool {
+	now, quiet := s.clock.Load(), s.quiet.Load()
+	if now < quiet || !s.quiet.CompareAndSwap(quiet, now+60) {
+		return false
+	}
+	s.log.Warn(what, args...)
+	return true
+}
+
+// tick keeps the coarse clock, sweeps the cache and looks what was lost, until ctx ends.
+func (s *Server) tick(ctx context.Context, udp []net.PacketConn) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	told := uint64(0)
 	for n := 1; ; n++ {
 		select {
 		case now := <-t.C:
 			s.clock.Store(now.Unix())
+			s.stats.lost.Store(lostOf(udp))
+			if n := s.stats.lost.Load() + s.stats.full.Load(); n > told &&
+				s.complain("more DNS questions come than can be answered; those that waited longest are dropped", "dropped", n-told) {
+				told = n
+			}
 			if n%10 == 0 {
 				s.cache.sweep()
 			}
@@ -116,4 +131,13 @@ func (s *Server) tick(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// lostOf returns how many packets the kernel has dropped.
+func lostOf(udp []net.PacketConn) uint64 {
+	n := uint64(0)
+	for _, c := range udp {
+		n += lost(c)
+	}
+	return n
 }

@@ -35,7 +35,7 @@ func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.List
 		c.life = ctx
 		c.mu.Unlock()
 	}
-	g.Go(func() error { s.tick(ctx); return nil })
+	g.Go(func() error { s.tick(ctx, udp); return nil })
 	for _, c := range udp {
 		g.Go(func() error { return s.serveUDP(ctx, newSocket(c)) })
 	}
