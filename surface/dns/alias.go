@@ -71,8 +71,8 @@ func (w *worker) followTargets(ctx context.Context, p *packed) {
 	}
 	_ = group.Wait() // none returns an error
 	for i := range p.items {
-		if it := &p.items[i]; !it.own {
-			it.chain = chains[it.target]
+		if it := &p.items[i]; !it.own && len(chains[it.target]) > 0 {
+			it.chain = &chain{chains[it.target]}
 		}
 	}
 }
@@ -91,6 +91,13 @@ func (it *item) alias() []byte {
 		return it.rec[16:]
 	}
 	return it.rec[10:]
+}
+
+func (c *chain) list() []item {
+	if c == nil {
+		return nil
+	}
+	return c.items
 }
 
 func (it *item) kind() uint16 { return binary.BigEndian.Uint16(it.rec) }
@@ -133,9 +140,9 @@ func (s *Server) chain(ctx context.Context, name []byte, ttl uint32, depth int) 
 	for _, it := range items {
 		switch it.kind() {
 		case typeA, typeAAAA:
-			list = append(list, item{owner: name, rec: timed(it.rec, ttl), node: -1})
+			list = append(list, item{owner: &place{name: name}, rec: timed(it.rec, ttl), node: -1})
 		case typeCNAME:
-			list = append(list, item{owner: name, rec: timed(it.rec, ttl), node: -1})
+			list = append(list, item{owner: &place{name: name}, rec: timed(it.rec, ttl), node: -1})
 			list = append(list, s.chain(ctx, it.alias(), ttl, depth+1)...)
 		}
 	}

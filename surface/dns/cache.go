@@ -15,7 +15,7 @@ import (
 // Bounds of what is kept.
 const (
 	shards     = 16
-	mostAnswer = 16384    // packed answers
+	mostAnswer = 65536    // packed answers
 	mostBytes  = 64 << 20 // of them
 	mostIdle   = 60       // seconds an answer or a watch stays unasked
 )
@@ -40,23 +40,23 @@ type shard struct {
 
 // entry is the answer to one question: a lower-case name and a class of types.
 type entry struct {
-	ask    ask
 	source *source
+	answer atomic.Pointer[packed]
 	used   atomic.Int64 // Unix seconds
 	size   atomic.Int64
-	answer atomic.Pointer[packed]
+	ask    ask
 }
 
 // source is a live answer of the door, with what was made of its latest value.
 type source struct {
-	query   room.Query
-	ready   chan struct{} // closed when watch or err is there
 	watch   room.Watch
+	closed  atomic.Bool   // the watch is no longer live
+	used    atomic.Int64  // Unix seconds
+	ready   chan struct{} // closed when watch or err is there
+	query   room.Query
 	err     error
 	end     context.CancelFunc
-	closed  atomic.Bool  // the watch is no longer live
-	users   int          // entries
-	used    atomic.Int64 // Unix seconds
+	users   int // entries
 	derived atomic.Pointer[derived]
 }
 

@@ -197,11 +197,12 @@ func (m *message) answers(p *packed, n int) {
 }
 
 // owned writes the owner of a record; nil is the question's name.
-func (m *message) owned(name []byte) {
-	if name == nil {
+func (m *message) owned(owner *place) {
+	if owner == nil {
 		m.pointer(header, m.q.name)
 		return
 	}
+	name := owner.name
 	for _, p := range m.names {
 		if bytes.Equal(p.name, name) {
 			m.pointer(p.at, name)
@@ -222,10 +223,10 @@ func (m *message) additional(p *packed, n int) {
 		it, at := &p.items[i], m.at[k]
 		target := it.rec[16:]
 		end := at + len(target)
-		if (it.addr != nil || it.chain != nil) && m.first(it.target) {
+		if (it.addr != nil || it.chain != nil) && m.first(int(it.target)) {
 			m.reached(it, at, end)
 		}
-		if !m.thin && it.node >= 0 && m.first(p.targets+it.node) {
+		if !m.thin && it.node >= 0 && m.first(p.targets+int(it.node)) {
 			m.texts(it, &p.texts[it.node], at, end)
 		}
 	}
@@ -241,12 +242,12 @@ func (m *message) reached(it *item, at, end int) {
 	if it.chain != nil {
 		m.names = append(m.names, place{it.alias(), at})
 	}
-	for i := range it.chain {
-		m.owned(it.chain[i].owner)
-		if it.chain[i].kind() == typeCNAME {
-			m.names = append(m.names, place{it.chain[i].alias(), m.len() + 10})
+	for _, next := range it.chain.list() {
+		m.owned(next.owner)
+		if next.kind() == typeCNAME {
+			m.names = append(m.names, place{next.alias(), m.len() + 10})
 		}
-		m.b = append(m.b, it.chain[i].rec...)
+		m.b = append(m.b, next.rec...)
 		m.counts[2]++
 	}
 }
@@ -311,8 +312,11 @@ func (m *message) fit(p *packed, n, limit int, full bool) int {
 	m.mark(p.targets)
 	for k, i := range m.order[:n] {
 		it := &p.items[i]
-		size += max(owner, len(it.owner)) + len(it.rec)
-		if (it.addr != nil || it.chain != nil) && m.first(it.target) {
+		size += owner + len(it.rec)
+		if it.owner != nil {
+			size += len(it.owner.name)
+		}
+		if (it.addr != nil || it.chain != nil) && m.first(int(it.target)) {
 			size += it.reach(full)
 		}
 		if size > limit && k > 0 {
@@ -331,8 +335,8 @@ func (it *item) reach(full bool) int {
 			size += len(it.rec) - 16 - 2
 		}
 	}
-	for i := range it.chain {
-		size += len(it.chain[i].owner) + len(it.chain[i].rec)
+	for _, next := range it.chain.list() {
+		size += len(next.owner.name) + len(next.rec)
 	}
 	return size
 }

@@ -145,7 +145,8 @@ func addressesIn(reply []byte, ttl uint32) []item {
 	_ = m.Unpack(reply) // what came before an error counts
 	var list []item
 	for _, rr := range m.Answer {
-		it := item{owner: wireName(rr.Header().Name), node: -1}
+		owner := wireName(rr.Header().Name)
+		it := item{owner: &place{name: owner}, node: -1}
 		switch rr := rr.(type) {
 		case *mdns.A:
 			if ip := rr.A.To4(); ip != nil {
@@ -160,7 +161,7 @@ func addressesIn(reply []byte, ttl uint32) []item {
 				it.rec = record(typeCNAME, ttl, target)
 			}
 		}
-		if it.owner != nil && it.rec != nil {
+		if owner != nil && it.rec != nil {
 			list = append(list, it)
 		}
 	}

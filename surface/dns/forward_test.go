@@ -436,7 +436,7 @@ func FuzzAddressesIn(f *testing.F) {
 			}
 			if p = p.copy(); kind == typeSRV {
 				p.items = []item{p.items[0]}
-				p.items[0].chain = list
+				p.items[0].chain = &chain{list}
 			} else {
 				p.items, p.flat, p.stride, p.pick = append([]item{p.items[0]}, list...), nil, 0, false
 			}
