@@ -37,7 +37,9 @@ func groupDNSMany(c *Ctx) error {
 				break
 			}
 		}
+		stop := c.startProfile(name, s.HTTP)
 		r, cu, share := c.attempt(s.CPU, func(int) *Result { return load(c.dur) }, nil)
+		stop()
 		c.rec.loop(name, r, cu, 1, fmt.Sprintf("A or SRV of one of %d services", n)+share)
 		if r.Ops > 0 {
 			cpu[i] = cu / float64(r.Ops)

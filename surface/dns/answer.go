@@ -138,12 +138,16 @@ func (w *worker) resolve(ctx context.Context, a *ask, packet []byte, tcp bool) (
 
 // lookup makes the answer to a question about a service or node, and keeps it if there is such a thing.
 func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error) {
-	src, err := s.present(ctx, a)
+	src, latest, err := s.present(ctx, a)
 	if err != nil {
 		return nil, err
 	}
+	c := s.conf.Load().of(a)
 	if src == nil {
-		return s.conf.Load().of(a).nothing, nil
+		return c.nothing, nil
+	}
+	if src.watch == nil {
+		return c.build(a, src, latest), nil
 	}
 	p, err := s.cache.add(key, *a, src).current(s)
 	if err != nil {
@@ -152,25 +156,30 @@ func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error
 	return p, err
 }
 
-// present returns the live answer that a question is answered from; nil if what it asks about does not exist. Names
-// that do not exist leave no trace.
-func (s *Server) present(ctx context.Context, a *ask) (*source, error) {
+// present returns the answer that a question is answered from, with what it is now; nil if what it asks about does not
+// exist. Names that do not exist leave no trace.
+func (s *Server) present(ctx context.Context, a *ask) (*source, room.Answer, error) {
 	if a.subject == aboutNode {
-		src, nodes, err := derive(ctx, s, catalog.NodesQuery{}, indexNodes)
-		if err != nil || nodes.byName[a.name] == nil {
-			return nil, err
+		src, latest, err := s.newest(ctx, catalog.NodesQuery{})
+		if err != nil || view(src, latest, indexNodes).byName[a.name] == nil {
+			return nil, latest, err
 		}
-		return src, nil
+		return src, latest, nil
 	}
-	_, names, err := derive(ctx, s, catalog.ServicesQuery{}, lowerNames)
-	if _, known := names[a.name]; err != nil || !known {
-		return nil, err
+	src, latest, err := s.newest(ctx, catalog.ServicesQuery{})
+	if err != nil {
+		return nil, latest, err
 	}
-	src, tags, err := derive(ctx, s, health.ServiceQuery{Service: a.name}, tagsOf)
-	if _, known := tags[a.tag]; err != nil || !known {
-		return nil, err
+	if _, known := view(src, latest, lowerNames)[a.name]; !known {
+		return nil, latest, nil
 	}
-	return src, nil
+	if src, latest, err = s.newest(ctx, health.ServiceQuery{Service: a.name}); err != nil {
+		return nil, latest, err
+	}
+	if _, known := view(src, latest, tagsOf)[a.tag]; !known {
+		return nil, latest, nil
+	}
+	return src, latest, nil
 }
 
 func lowerNames(t catalog.ServiceTags) map[string]struct{} {
@@ -197,8 +206,7 @@ func (c *conf) build(a *ask, src *source, latest room.Answer) *packed {
 	if a.subject == aboutService {
 		return c.buildService(a, latest.Value.(health.EntryList))
 	}
-	nodes := view(src, latest, func(v any) *nodeIndex { return indexNodes(v.(catalog.NodeList)) })
-	if n := nodes.byName[a.name]; n != nil {
+	if n := view(src, latest, indexNodes).byName[a.name]; n != nil {
 		return c.buildNode(a, n)
 	}
 	return c.nothing.copy()
@@ -228,8 +236,11 @@ func (s *Server) reverse(ctx context.Context, c *conf, a *ask) (*packed, error) 
 	return c.buildName(a, labels), nil
 }
 
-// newest returns the latest answer to a Query, and keeps watching it.
+// newest returns the latest answer to a Query, and keeps watching it if it may be used the next time.
 func (s *Server) newest(ctx context.Context, q room.Query) (*source, room.Answer, error) {
+	if s.strict() {
+		return s.asked(ctx, q)
+	}
 	src, err := s.cache.open(ctx, q)
 	if err != nil {
 		return nil, room.Answer{}, err
@@ -248,5 +259,5 @@ func derive[T, V any](ctx context.Context, s *Server, q room.Query, from func(T)
 		var none V
 		return nil, none, err
 	}
-	return src, view(src, a, func(v any) V { return from(v.(T)) }), nil
+	return src, view(src, a, from), nil
 }

@@ -31,6 +31,7 @@ type cache struct {
 	mu     sync.Mutex // guards sources, life and every source's users
 	life   context.Context
 	byName map[room.Query]*source
+	spares map[room.Query]*source // guarded by mu: for Queries that are asked, not watched
 }
 
 type shard struct {
@@ -92,7 +93,7 @@ func (e *entry) current(s *Server) (*packed, error) {
 		e.used.Store(now)
 		e.source.used.Store(now)
 	}
-	if e.source.closed.Load() {
+	if e.source.closed.Load() || s.strict() {
 		return nil, errClosed
 	}
 	a, err := e.source.watch.Latest()
@@ -292,12 +293,30 @@ func (c *cache) begin(ctx, life context.Context, src *source) {
 	c.mu.Unlock()
 }
 
-// view returns what derive makes of the latest answer, made once per change.
-func view[T any](src *source, a room.Answer, derive func(any) T) T {
-	if d := src.derived.Load(); d != nil && a.Shared != nil && d.shared == a.Shared {
-		return d.value.(T)
+// mostSpares is how many Queries that are asked, not watched, keep what was made of their answers.
+const mostSpares = 256
+
+// spare returns a source without a watch: where what is made of a Query's answer is kept for the next who asks it.
+func (c *cache) spare(q room.Query) *source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	src := c.spares[q]
+	if src == nil {
+		if len(c.spares) >= mostSpares || c.spares == nil {
+			c.spares = map[room.Query]*source{}
+		}
+		src = &source{query: q}
+		c.spares[q] = src
 	}
-	v := derive(a.Value)
+	return src
+}
+
+// view returns what derive makes of the latest answer, made once per change.
+func view[T, V any](src *source, a room.Answer, from func(T) V) V {
+	if d := src.derived.Load(); d != nil && a.Shared != nil && d.shared == a.Shared {
+		return d.value.(V)
+	}
+	v := from(a.Value.(T))
 	src.derived.Store(&derived{a.Shared, v})
 	return v
 }

@@ -29,6 +29,8 @@ type Settings struct {
 	DisableCompress bool                     `key:"dns_config.disable_compression" reload:"yes" help:"write every name in full"`
 	AllowStale      bool                     `key:"dns_config.allow_stale" default:"true" reload:"yes" help:"let any server answer, not only the leader"`
 	MaxStale        time.Duration            `key:"dns_config.max_stale" default:"87600h" reload:"yes" help:"how old such an answer may be"`
+	UseCache        bool                     `key:"dns_config.use_cache" reload:"yes" help:"bound the age of what is answered without a server by cache_max_age; all answers come from what the agent keeps up to date"`
+	CacheMaxAge     time.Duration            `key:"dns_config.cache_max_age" reload:"yes" help:"with use_cache, how old that may be before a server is asked; 0 for no bound"`
 	NodeMetaTXT     bool                     `key:"dns_config.enable_additional_node_meta_txt" default:"true" reload:"yes" help:"add node metadata as TXT records"`
 	SOARefresh      int                      `key:"dns_config.soa.refresh" default:"3600" reload:"yes" help:"SOA refresh, seconds"`
 	SOARetry        int                      `key:"dns_config.soa.retry" default:"600" reload:"yes" help:"SOA retry, seconds"`
@@ -44,6 +46,7 @@ type Server struct {
 	conf            atomic.Pointer[conf]
 	cache           cache
 	far             far
+	aged            atomic.Bool  // what is kept is older than the settings allow
 	inside, outside crew         // for UDP questions that may have to wait: for a state, for recursors
 	clock           atomic.Int64 // Unix seconds, about
 	quiet           atomic.Int64 // no complaint before that second
@@ -52,7 +55,7 @@ type Server struct {
 
 // stats count since the start.
 type stats struct {
-	udp, tcp, junk, failed, full, packed, opened, evicted, refused, forwarded, unforwarded, lost atomic.Uint64
+	udp, tcp, junk, failed, full, packed, opened, evicted, refused, forwarded, unforwarded, lost, stale atomic.Uint64
 }
 
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
@@ -81,13 +84,13 @@ func (s *Server) Reload(next *Settings) {
 
 // Counters returns what was counted since the start: questions by transport, packets that were no questions, answers
 // that failed for want of a leader or recursor, questions dropped because too many waited or they waited too long, packets
-// that nobody read in time, questions sent on to recursors, connections refused, and the work of the cache with its present
+// that nobody read in time, questions answered from a state more than 5 s old, questions sent on to recursors, connections refused, and the work of the cache with its present
 // size.
 func (s *Server) Counters() map[string]uint64 {
 	t := &s.stats
 	return map[string]uint64{
 		"dns.questions.udp": t.udp.Load(), "dns.questions.tcp": t.tcp.Load(), "dns.junk": t.junk.Load(),
-		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.udp.lost": t.lost.Load(), "dns.forwarded": t.forwarded.Load(), "dns.forwarded.failed": t.unforwarded.Load(), "dns.tcp.refused": t.refused.Load(),
+		"dns.failed": t.failed.Load(), "dns.overload": t.full.Load(), "dns.udp.lost": t.lost.Load(), "dns.stale_queries": t.stale.Load(), "dns.forwarded": t.forwarded.Load(), "dns.forwarded.failed": t.unforwarded.Load(), "dns.tcp.refused": t.refused.Load(),
 		"dns.cache.packed": t.packed.Load(), "dns.cache.watched": t.opened.Load(), "dns.cache.evicted": t.evicted.Load(),
 		"dns.cache.entries": uint64(max(0, s.cache.count.Load())), "dns.cache.bytes": uint64(max(0, s.cache.bytes.Load())),
 		"dns.cache.watches": uint64(s.cache.watches()),
@@ -114,7 +117,7 @@ func (s *Server) complain(what string, args ...any) bool {
 func (s *Server) tick(ctx context.Context, udp []net.PacketConn) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	told := uint64(0)
+	told, asked := uint64(0), uint64(0)
 	for n := 1; ; n++ {
 		select {
 		case now := <-t.C:
@@ -124,7 +127,9 @@ func (s *Server) tick(ctx context.Context, udp []net.PacketConn) {
 				s.complain("more DNS questions come than can be answered; those that waited longest are dropped", "dropped", n-told) {
 				told = n
 			}
-			if n%10 == 0 {
+			all := s.stats.udp.Load() + s.stats.tcp.Load()
+			s.lookAge(ctx, all-asked)
+			if asked = all; n%10 == 0 {
 				s.cache.sweep()
 			}
 		case <-ctx.Done():

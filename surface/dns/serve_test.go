@@ -160,7 +160,7 @@ func TestIdle(t *testing.T) {
 
 func TestEvict(t *testing.T) {
 	s, d := newServer(t, settings(), example()...)
-	src, err := s.present(t.Context(), &ask{subject: aboutService, name: "web"})
+	src, _, err := s.present(t.Context(), &ask{subject: aboutService, name: "web"})
 	if err != nil || src == nil {
 		t.Fatal(src, err)
 	}
