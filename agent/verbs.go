@@ -167,6 +167,9 @@ func check(conf *settings, loaded *config.Loaded) error {
 	if _, err := s.Unix.owner(); err != nil {
 		return err
 	}
+	if err := conf.dns.Check(s.Datacenter); err != nil {
+		return err
+	}
 	for _, group := range conf.all() {
 		if err := noNegative(reflect.ValueOf(group).Elem()); err != nil {
 			return err

@@ -69,7 +69,7 @@ func (s *said) old() bool {
 
 // abroad makes the answer to a question about another datacenter.
 func (s *Server) abroad(ctx context.Context, a *ask) (*packed, error) {
-	c := s.conf.Load()
+	c := s.conf.Load().of(a)
 	var q room.Query = catalog.NodesQuery{}
 	if a.subject == aboutService {
 		q = health.ServiceQuery{Service: a.name}

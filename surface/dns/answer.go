@@ -12,10 +12,11 @@ import (
 
 // worker answers one question after the other. It belongs to one goroutine.
 type worker struct {
-	srv *Server
-	q   query
-	m   message
-	key []byte
+	srv     *Server
+	q       query
+	m       message
+	key     []byte
+	outside bool // it may wait for recursors
 
 	meter
 }
@@ -48,13 +49,13 @@ func (w *worker) quick(packet []byte, tcp bool) (out []byte, ok bool) {
 	case strange:
 		return w.m.refuse(packet[:header], notImplemented), true
 	}
-	w.key = append(w.q.lower(w.key[:0]), classOf(w.q.kind))
+	w.key = append(lower(w.key[:0], w.q.name), classOf(w.q.kind))
 	e := w.srv.cache.find(w.key)
 	if e == nil {
 		return nil, false
 	}
 	p, err := e.current(w.srv)
-	if err != nil {
+	if err != nil || p.chase {
 		return nil, false
 	}
 	return w.compose(p, tcp), true
@@ -69,13 +70,16 @@ func (w *worker) compose(p *packed, tcp bool) []byte {
 func (w *worker) still(tcp bool) (out []byte, a ask, ok bool) {
 	c := w.srv.conf.Load()
 	a = c.understand(w.key[:len(w.key)-1], w.q.kind)
+	c = c.of(&a)
 	p := c.nothing
 	switch a.subject {
 	case aboutNothing:
 	case aboutSilence:
 		p = c.empty
 	case aboutForeign:
-		p = c.foreign
+		if p = c.foreign; len(c.forward) > 0 {
+			return nil, a, false
+		}
 	case aboutUnable:
 		p = c.unable
 	case aboutAddress:
@@ -86,42 +90,47 @@ func (w *worker) still(tcp bool) (out []byte, a ask, ok bool) {
 	return w.compose(p, tcp), a, true
 }
 
-// slow answers what quick and still could not. It may wait for a leader, as long as questions do.
-func (w *worker) slow(ctx context.Context, a ask, tcp bool) []byte {
-	out, err := w.resolve(ctx, &a, tcp)
-	if err != nil {
+// slow answers what quick and still could not. It may wait for a leader, and outside for recursors, as long as questions
+// do. over: a worker that may be outside must do it.
+func (w *worker) slow(ctx context.Context, a ask, packet []byte, tcp bool) (out []byte, over bool) {
+	out, err := w.resolve(ctx, &a, packet, tcp)
+	switch {
+	case errors.Is(err, errOutside):
+		return nil, true
+	case err != nil:
 		w.srv.fail(err)
-		return w.compose(w.srv.conf.Load().failed, tcp)
+		return w.compose(w.srv.conf.Load().of(&a).failed, tcp), false
 	}
-	return out
+	return out, false
 }
 
-func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) {
-	switch c := w.srv.conf.Load(); a.subject {
-	case aboutZone:
+func (w *worker) resolve(ctx context.Context, a *ask, packet []byte, tcp bool) ([]byte, error) {
+	c := w.srv.conf.Load()
+	var p *packed
+	var err error
+	switch {
+	case a.subject == aboutForeign:
+		return w.forwarded(ctx, packet, tcp)
+	case a.subject == aboutZone:
 		_, servers, err := w.srv.newest(ctx, health.ServiceQuery{Service: "consul"})
 		if err != nil {
 			return nil, err
 		}
-		w.m.now = uint32(w.srv.clock.Load())
+		c, w.m.now = c.of(a), uint32(w.srv.clock.Load())
 		return w.m.zone(&w.q, c, a.kind, c.nameservers(servers.Value.(health.EntryList)), tcp), nil
-	case aboutReverse:
-		p, err := w.srv.reverse(ctx, c, a)
-		if err != nil {
-			return nil, err
+	case a.subject == aboutReverse:
+		if p, err = w.srv.reverse(ctx, c, a); err == nil && p == c.nothing && len(c.forward) > 0 {
+			return w.forwarded(ctx, packet, tcp)
 		}
-		return w.compose(p, tcp), nil
-	}
-	if a.dc != "" {
-		p, err := w.srv.abroad(ctx, a)
-		if err != nil {
-			return nil, err
+	case a.dc != "":
+		p, err = w.srv.abroad(ctx, a)
+	default:
+		if p, err = w.srv.lookup(ctx, w.key, a); errors.Is(err, errClosed) { // by a reload, just now
+			p, err = w.srv.lookup(ctx, w.key, a)
 		}
-		return w.compose(p, tcp), nil
 	}
-	p, err := w.srv.lookup(ctx, w.key, a)
-	if errors.Is(err, errClosed) { // by a reload, just now
-		p, err = w.srv.lookup(ctx, w.key, a)
+	if err == nil {
+		p, err = w.followed(ctx, p)
 	}
 	if err != nil {
 		return nil, err
@@ -131,12 +140,16 @@ func (w *worker) resolve(ctx context.Context, a *ask, tcp bool) ([]byte, error) 
 
 // lookup makes the answer to a question about a service or node, and keeps it if there is such a thing.
 func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error) {
-	src, err := s.present(ctx, a)
+	src, latest, err := s.present(ctx, a)
 	if err != nil {
 		return nil, err
 	}
+	c := s.conf.Load().of(a)
 	if src == nil {
-		return s.conf.Load().nothing, nil
+		return c.nothing, nil
+	}
+	if src.watch == nil {
+		return c.build(a, src, latest), nil
 	}
 	p, err := s.cache.add(key, *a, src).current(s)
 	if err != nil {
@@ -145,25 +158,30 @@ func (s *Server) lookup(ctx context.Context, key []byte, a *ask) (*packed, error
 	return p, err
 }
 
-// present returns the live answer that a question is answered from; nil if what it asks about does not exist. Names
-// that do not exist leave no trace.
-func (s *Server) present(ctx context.Context, a *ask) (*source, error) {
+// present returns the answer that a question is answered from, with what it is now; nil if what it asks about does not
+// exist. Names that do not exist leave no trace.
+func (s *Server) present(ctx context.Context, a *ask) (*source, room.Answer, error) {
 	if a.subject == aboutNode {
-		src, nodes, err := derive(ctx, s, catalog.NodesQuery{}, indexNodes)
-		if err != nil || nodes.byName[a.name] == nil {
-			return nil, err
+		src, latest, err := s.newest(ctx, catalog.NodesQuery{})
+		if err != nil || view(src, latest, indexNodes).byName[a.name] == nil {
+			return nil, latest, err
 		}
-		return src, nil
+		return src, latest, nil
 	}
-	_, names, err := derive(ctx, s, catalog.ServicesQuery{}, lowerNames)
-	if _, known := names[a.name]; err != nil || !known {
-		return nil, err
+	src, latest, err := s.newest(ctx, catalog.ServicesQuery{})
+	if err != nil {
+		return nil, latest, err
 	}
-	src, tags, err := derive(ctx, s, health.ServiceQuery{Service: a.name}, tagsOf)
-	if _, known := tags[a.tag]; err != nil || !known {
-		return nil, err
+	if _, known := view(src, latest, lowerNames)[a.name]; !known {
+		return nil, latest, nil
 	}
-	return src, nil
+	if src, latest, err = s.newest(ctx, health.ServiceQuery{Service: a.name}); err != nil {
+		return nil, latest, err
+	}
+	if _, known := view(src, latest, tagsOf)[a.tag]; !known {
+		return nil, latest, nil
+	}
+	return src, latest, nil
 }
 
 func lowerNames(t catalog.ServiceTags) map[string]struct{} {
@@ -190,8 +208,7 @@ func (c *conf) build(a *ask, src *source, latest room.Answer) *packed {
 	if a.subject == aboutService {
 		return c.buildService(a, latest.Value.(health.EntryList))
 	}
-	nodes := view(src, latest, func(v any) *nodeIndex { return indexNodes(v.(catalog.NodeList)) })
-	if n := nodes.byName[a.name]; n != nil {
+	if n := view(src, latest, indexNodes).byName[a.name]; n != nil {
 		return c.buildNode(a, n)
 	}
 	return c.nothing.copy()
@@ -221,8 +238,11 @@ func (s *Server) reverse(ctx context.Context, c *conf, a *ask) (*packed, error) 
 	return c.buildName(a, labels), nil
 }
 
-// newest returns the latest answer to a Query, and keeps watching it.
+// newest returns the latest answer to a Query, and keeps watching it if it may be used the next time.
 func (s *Server) newest(ctx context.Context, q room.Query) (*source, room.Answer, error) {
+	if s.strict() {
+		return s.asked(ctx, q)
+	}
 	src, err := s.cache.open(ctx, q)
 	if err != nil {
 		return nil, room.Answer{}, err
@@ -241,5 +261,5 @@ func derive[T, V any](ctx context.Context, s *Server, q room.Query, from func(T)
 		var none V
 		return nil, none, err
 	}
-	return src, view(src, a, func(v any) V { return from(v.(T)) }), nil
+	return src, view(src, a, from), nil
 }

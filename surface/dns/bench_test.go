@@ -111,3 +111,38 @@ func roundTrips(b *testing.B, addr string, q []byte) {
 		}
 	}
 }
+
+// BenchmarkMany measures answers about services by turns, among few and among many.
+func BenchmarkMany(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		var list []room.Command
+		for i := range n {
+			for k := range 5 {
+				x := node(fmt.Sprint("n", k), fmt.Sprintf("10.7.0.%d", k+1), "consul-version", "1.21.4")
+				list = append(list, instance(x, fmt.Sprint("s", i), fmt.Sprint("s", i), fmt.Sprintf("10.8.0.%d", k+1), 80))
+			}
+		}
+		s, _ := newServer(b, settings(), list...)
+		w := s.worker(1)
+		for _, kind := range []uint16{mdns.TypeA, mdns.TypeSRV} {
+			var asked [][]byte
+			for i := range n {
+				q := packed1(b, fmt.Sprintf("s%d.service.consul.", i*7919%n), kind, 0)
+				w.answer(b.Context(), q, false, time.Now().Add(patience))
+				asked = append(asked, q)
+			}
+			b.Run(fmt.Sprint(mdns.TypeToString[kind], " ", n), func(b *testing.B) {
+				i := 0
+				for b.Loop() {
+					if i++; i >= n {
+						i = 0
+					}
+					if _, ok := w.quick(asked[i], false); !ok {
+						b.Fatal("not kept")
+					}
+				}
+			})
+		}
+		s.cache.clear()
+	}
+}

@@ -3,6 +3,7 @@ package dns
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"rostra/engine/room"
@@ -21,6 +22,7 @@ type packed struct {
 	foreign bool // not our zone: without AA
 	shuffle bool
 	pick    bool // one of the items is enough: names stand for addresses only when there are none
+	chase   bool // it holds names that must be followed to addresses first
 	limit   int  // of items; 0: none
 	srv     bool
 	items   []item
@@ -35,11 +37,16 @@ type packed struct {
 type item struct {
 	rec    []byte
 	addr   []byte // address record owned by the SRV target; nil: none
+	owner  *place // its name; nil: the question's
+	chain  *chain // what an SRV target that is not ours leads to; nil: nothing
+	target int32  // number of the target
+	node   int32  // number in texts; -1: none
 	own    bool   // the SRV target lies in our zone
 	ofNode bool   // it is the node's name
-	target int    // number of the target
-	node   int    // number in texts; -1: none
 }
+
+// chain is what a name leads to: records with owners.
+type chain struct{ items []item }
 
 // nodeTexts is the metadata of a node, as TXT records, and the labels of its name, "srv1.node".
 type nodeTexts struct {
@@ -51,7 +58,7 @@ type nodeTexts struct {
 func (p *packed) bytes() int64 {
 	n := 256 + len(p.flat)
 	for i := range p.items {
-		n += 96 + len(p.items[i].rec) + len(p.items[i].addr)
+		n += 80 + len(p.items[i].rec) + len(p.items[i].addr)
 	}
 	for i := range p.texts {
 		n += 64 + len(p.texts[i].name)
@@ -73,14 +80,14 @@ type builder struct {
 	p       *packed
 	names   []item // CNAMEs, used only if there is no address at all
 	seen    map[string]bool
-	targets map[string]int
-	nodes   map[*catalog.Node]int
+	targets map[string]int32
+	nodes   map[*catalog.Node]int32
 }
 
 // buildService makes the answer from the instances of a service.
 func (c *conf) buildService(a *ask, list health.EntryList) *packed {
-	b := builder{conf: c, ask: a, ttl: c.serviceTTL(a.name), seen: map[string]bool{}, targets: map[string]int{},
-		nodes: map[*catalog.Node]int{}}
+	b := builder{conf: c, ask: a, ttl: c.serviceTTL(a.name), seen: map[string]bool{}, targets: map[string]int32{},
+		nodes: map[*catalog.Node]int32{}}
 	b.p = &packed{conf: c, shuffle: true, srv: a.kind == typeSRV}
 	any := false
 	for _, e := range list {
@@ -96,14 +103,38 @@ func (c *conf) buildService(a *ask, list health.EntryList) *packed {
 		b.p.limit = c.ARecordLimit
 		if len(b.p.items) == 0 {
 			b.p.items, b.p.pick = b.names, true
+			b.p.chase = slices.ContainsFunc(b.names, func(it item) bool { return c.follows(it.alias()) })
 		}
 	}
 	if len(b.p.items) == 0 {
 		return c.noData.copy()
 	}
 	b.p.targets = len(b.targets)
+	b.p.gather()
 	b.p.flatten()
 	return b.p
+}
+
+// gather lays the records side by side: among many answers, most of what one costs is to fetch it from memory.
+func (p *packed) gather() {
+	n := 0
+	for i := range p.items {
+		n += len(p.items[i].rec) + len(p.items[i].addr)
+	}
+	all := make([]byte, 0, n)
+	move := func(b []byte) []byte {
+		if b == nil {
+			return nil
+		}
+		all = append(all, b...)
+		return all[len(all)-len(b) : len(all) : len(all)]
+	}
+	items := make([]item, len(p.items))
+	for i, it := range p.items {
+		it.rec, it.addr = move(it.rec), move(it.addr)
+		items[i] = it
+	}
+	p.items = items
 }
 
 func (p *packed) copy() *packed {
@@ -170,7 +201,9 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 	var name []byte
 	switch labels := nodeLabels(e.Node.Node); {
 	case !isIP:
-		name, it.own = absolute(self), false
+		if name, it.own = absolute(self), false; name != nil && b.conf.follows(name) {
+			b.p.chase = true
+		}
 	case ofNode && labels != nil && len(labels)+len(b.conf.local) <= maxName:
 		name, it.ofNode = append(labels, b.conf.local...), true
 	default:
@@ -190,7 +223,7 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 	it.rec = srvRecord(weight, e.Service.Port, name, b.ttl)
 	var known bool
 	if it.target, known = b.targets[string(name)]; !known {
-		it.target = len(b.targets)
+		it.target = int32(len(b.targets))
 		b.targets[string(name)] = it.target
 	}
 	if b.conf.NodeMetaTXT && len(e.Node.Meta) > 0 {
@@ -200,13 +233,13 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 }
 
 // texts returns the number of the node's metadata; -1 if its name cannot be written.
-func (b *builder) texts(n *catalog.Node) int {
+func (b *builder) texts(n *catalog.Node) int32 {
 	if i, ok := b.nodes[n]; ok {
 		return i
 	}
-	i, name := -1, nodeLabels(n.Node)
+	i, name := int32(-1), nodeLabels(n.Node)
 	if name != nil && len(name)+len(b.conf.local) <= maxName {
-		i = len(b.p.texts)
+		i = int32(len(b.p.texts))
 		b.p.texts = append(b.p.texts, nodeTexts{name, txtRecords(n.Meta, b.ttl)})
 	}
 	b.nodes[n] = i
@@ -237,6 +270,7 @@ func (c *conf) buildNode(a *ask, n *catalog.Node) *packed {
 			p.items = append(p.items, item{rec: addressRecord(ip, c.nodeTTL), node: -1})
 		} else if name := absolute(self); !ok && name != nil {
 			p.items = append(p.items, item{rec: record(typeCNAME, c.nodeTTL, name), node: -1})
+			p.chase = c.follows(name)
 		}
 	}
 	if a.kind == typeTXT || a.kind == typeANY {

@@ -15,7 +15,7 @@ import (
 // Bounds of what is kept.
 const (
 	shards     = 16
-	mostAnswer = 16384    // packed answers
+	mostAnswer = 65536    // packed answers
 	mostBytes  = 64 << 20 // of them
 	mostIdle   = 60       // seconds an answer or a watch stays unasked
 )
@@ -31,6 +31,7 @@ type cache struct {
 	mu     sync.Mutex // guards sources, life and every source's users
 	life   context.Context
 	byName map[room.Query]*source
+	spares map[room.Query]*source // guarded by mu: for Queries that are asked, not watched
 }
 
 type shard struct {
@@ -40,23 +41,23 @@ type shard struct {
 
 // entry is the answer to one question: a lower-case name and a class of types.
 type entry struct {
-	ask    ask
 	source *source
+	answer atomic.Pointer[packed]
 	used   atomic.Int64 // Unix seconds
 	size   atomic.Int64
-	answer atomic.Pointer[packed]
+	ask    ask
 }
 
 // source is a live answer of the door, with what was made of its latest value.
 type source struct {
-	query   room.Query
-	ready   chan struct{} // closed when watch or err is there
 	watch   room.Watch
+	closed  atomic.Bool   // the watch is no longer live
+	used    atomic.Int64  // Unix seconds
+	ready   chan struct{} // closed when watch or err is there
+	query   room.Query
 	err     error
 	end     context.CancelFunc
-	closed  atomic.Bool  // the watch is no longer live
-	users   int          // entries
-	used    atomic.Int64 // Unix seconds
+	users   int // entries
 	derived atomic.Pointer[derived]
 }
 
@@ -92,14 +93,14 @@ func (e *entry) current(s *Server) (*packed, error) {
 		e.used.Store(now)
 		e.source.used.Store(now)
 	}
-	if e.source.closed.Load() {
+	if e.source.closed.Load() || s.strict() {
 		return nil, errClosed
 	}
 	a, err := e.source.watch.Latest()
 	if err != nil {
 		return nil, err
 	}
-	c, p := s.conf.Load(), e.answer.Load()
+	c, p := s.conf.Load().of(&e.ask), e.answer.Load()
 	if p != nil && p.shared == a.Shared && p.conf == c && a.Shared != nil {
 		return p, nil
 	}
@@ -292,12 +293,30 @@ func (c *cache) begin(ctx, life context.Context, src *source) {
 	c.mu.Unlock()
 }
 
-// view returns what derive makes of the latest answer, made once per change.
-func view[T any](src *source, a room.Answer, derive func(any) T) T {
-	if d := src.derived.Load(); d != nil && a.Shared != nil && d.shared == a.Shared {
-		return d.value.(T)
+// mostSpares is how many Queries that are asked, not watched, keep what was made of their answers.
+const mostSpares = 256
+
+// spare returns a source without a watch: where what is made of a Query's answer is kept for the next who asks it.
+func (c *cache) spare(q room.Query) *source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	src := c.spares[q]
+	if src == nil {
+		if len(c.spares) >= mostSpares || c.spares == nil {
+			c.spares = map[room.Query]*source{}
+		}
+		src = &source{query: q}
+		c.spares[q] = src
 	}
-	v := derive(a.Value)
+	return src
+}
+
+// view returns what derive makes of the latest answer, made once per change.
+func view[T, V any](src *source, a room.Answer, from func(T) V) V {
+	if d := src.derived.Load(); d != nil && a.Shared != nil && d.shared == a.Shared {
+		return d.value.(V)
+	}
+	v := from(a.Value.(T))
 	src.derived.Store(&derived{a.Shared, v})
 	return v
 }

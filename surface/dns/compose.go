@@ -25,12 +25,19 @@ type message struct {
 	zoneAt int    // where the zone's name lies in the question, if it is spelled as ours; 0: it does not
 	order  []uint32
 	at     []int    // where the target of each answer lies
+	names  []place  // names that records of others' may have as owners
 	marks  []uint32 // by target, then by node: written in this round
 	round  uint32
 	rng    uint64
 	now    uint32 // Unix seconds: the SOA's serial
 	counts [3]uint16
 	thin   bool // an answer that was cut: Additional holds the targets' addresses alone
+}
+
+// place is where a name lies in a message.
+type place struct {
+	name []byte
+	at   int
 }
 
 const (
@@ -125,7 +132,7 @@ func (m *message) begin() {
 	q := m.q
 	m.b = append(append(m.b[:0], 0, 0), q.head...)
 	m.b = append(m.b, q.section...)
-	m.counts, m.zoneAt = [3]uint16{}, 0
+	m.counts, m.zoneAt, m.names = [3]uint16{}, 0, m.names[:0]
 	if at := len(q.name) - len(m.conf.suffix); at >= 0 && m.short && bytes.Equal(q.name[at:], m.conf.suffix) {
 		m.zoneAt = header + at
 	}
@@ -177,13 +184,33 @@ func (m *message) answers(p *packed, n int) {
 	m.at = m.at[:0]
 	for _, i := range m.order[:n] {
 		it := &p.items[i]
-		m.pointer(header, m.q.name)
+		m.owned(it.owner)
 		m.at = append(m.at, m.len()+16) // after type, class, TTL, length, priority, weight and port
+		if it.kind() == typeCNAME {
+			m.names = append(m.names, place{it.alias(), m.len() + 10})
+		}
 		m.b = append(m.b, it.rec...)
 		if it.own {
 			copy(m.b[len(m.b)-len(m.conf.suffix):], m.spelled())
 		}
 	}
+}
+
+// owned writes the owner of a record; nil is the question's name.
+func (m *message) owned(owner *place) {
+	if owner == nil {
+		m.pointer(header, m.q.name)
+		return
+	}
+	name := owner.name
+	for _, p := range m.names {
+		if bytes.Equal(p.name, name) {
+			m.pointer(p.at, name)
+			return
+		}
+	}
+	m.names = append(m.names, place{name, m.len()})
+	m.b = append(m.b, name...)
 }
 
 // spelled returns the zone as the question spells it.
@@ -196,14 +223,32 @@ func (m *message) additional(p *packed, n int) {
 		it, at := &p.items[i], m.at[k]
 		target := it.rec[16:]
 		end := at + len(target)
-		if it.addr != nil && m.first(it.target) {
-			m.pointer(at, m.b[lead+at:lead+end])
-			m.b = append(m.b, it.addr...)
-			m.counts[2]++
+		if (it.addr != nil || it.chain != nil) && m.first(int(it.target)) {
+			m.reached(it, at, end)
 		}
-		if !m.thin && it.node >= 0 && m.first(p.targets+it.node) {
+		if !m.thin && it.node >= 0 && m.first(p.targets+int(it.node)) {
 			m.texts(it, &p.texts[it.node], at, end)
 		}
+	}
+}
+
+// reached writes the address of an SRV target, which lies between at and end, or what else it leads to.
+func (m *message) reached(it *item, at, end int) {
+	if it.addr != nil {
+		m.pointer(at, m.b[lead+at:lead+end])
+		m.b = append(m.b, it.addr...)
+		m.counts[2]++
+	}
+	if it.chain != nil {
+		m.names = append(m.names, place{it.alias(), at})
+	}
+	for _, next := range it.chain.list() {
+		m.owned(next.owner)
+		if next.kind() == typeCNAME {
+			m.names = append(m.names, place{next.alias(), m.len() + 10})
+		}
+		m.b = append(m.b, next.rec...)
+		m.counts[2]++
 	}
 }
 
@@ -268,17 +313,32 @@ func (m *message) fit(p *packed, n, limit int, full bool) int {
 	for k, i := range m.order[:n] {
 		it := &p.items[i]
 		size += owner + len(it.rec)
-		if it.addr != nil && m.first(it.target) {
-			size += len(it.addr) + 2
-			if full {
-				size += len(it.rec) - 16 - 2
-			}
+		if it.owner != nil {
+			size += len(it.owner.name)
+		}
+		if (it.addr != nil || it.chain != nil) && m.first(int(it.target)) {
+			size += it.reach(full)
 		}
 		if size > limit && k > 0 {
 			return k
 		}
 	}
 	return n
+}
+
+// reach is the size of what goes to Additional for the target of an SRV record.
+func (it *item) reach(full bool) int {
+	size := 0
+	if it.addr != nil {
+		size = len(it.addr) + 2
+		if full {
+			size += len(it.rec) - 16 - 2
+		}
+	}
+	for _, next := range it.chain.list() {
+		size += len(next.owner.name) + len(next.rec)
+	}
+	return size
 }
 
 // finish fills in the header, and TCP's length.
@@ -292,6 +352,9 @@ func (m *message) finish(p *packed, cut bool) []byte {
 		h[2] |= 0x02
 	}
 	h[3] = h[3]&0x10 | p.rcode // CD is the question's
+	if len(m.conf.forward) > 0 {
+		h[3] |= 0x80 // RA
+	}
 	return m.end()
 }
 

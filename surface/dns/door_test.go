@@ -16,6 +16,7 @@ import (
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/kit/fault"
+	"rostra/kit/httpd"
 	"rostra/kit/store"
 	"rostra/kit/wire"
 )
@@ -33,16 +34,23 @@ type fakeDoor struct {
 	lost  atomic.Bool             // no leader
 	hold  atomic.Bool             // not whole: Watch waits
 	open  atomic.Int64            // watches
+	age   atomic.Int64            // of the state, a duration
 }
 
-// Read asks another datacenter.
+// Read asks a server of this datacenter, or of another.
 func (d *fakeDoor) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
 	d.asked.Add(1)
 	if d.quiet.Load() {
 		<-ctx.Done()
 		return room.Answer{}, room.Meta{}, ctx.Err()
 	}
-	there := d.far[o.Datacenter]
+	there, meta := d.far[o.Datacenter], room.Meta{}
+	if o.Datacenter == "" {
+		if there = d.store; o.Consistency != httpd.Stale && d.lost.Load() {
+			return room.Answer{}, room.Meta{}, fault.ErrNoLeader
+		}
+		meta.LastContact = time.Duration(d.age.Load())
+	}
 	switch {
 	case there == nil:
 		return room.Answer{}, room.Meta{}, fault.ErrNoPath
@@ -51,7 +59,7 @@ func (d *fakeDoor) Read(ctx context.Context, q room.Query, o room.Options) (room
 	}
 	v := there.View()
 	defer v.Release()
-	return q.Run(v), room.Meta{}, nil
+	return q.Run(v), meta, nil
 }
 
 func (d *fakeDoor) Watch(ctx context.Context, q room.Query, _ room.Options) (room.Watch, error) {
@@ -110,7 +118,7 @@ func (d *fakeDoor) do(t testing.TB, commands ...room.Command) {
 }
 
 func settings() *Settings {
-	return &Settings{Domain: "consul.", NodeTTL: 3 * time.Second, UDPAnswerLimit: 3, AllowStale: true, NodeMetaTXT: true,
+	return &Settings{Domain: "consul.", NodeTTL: 3 * time.Second, UDPAnswerLimit: 3, AllowStale: true, NodeMetaTXT: true, RecursorTimeout: 2 * time.Second,
 		ServiceTTL: map[string]time.Duration{"*": 5 * time.Second, "web": 10 * time.Second, "db*": 7 * time.Second},
 		SOARefresh: 3600, SOARetry: 600, SOAExpire: 86400, SOAMinTTL: 4}
 }

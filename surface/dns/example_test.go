@@ -37,6 +37,8 @@ func lines(r *mdns.Msg) string {
 
 var serial = regexp.MustCompile(`hostmaster\.consul\. \d{10} `)
 
+var altSerial = regexp.MustCompile(`hostmaster\.alt\.test\. \d{10} `)
+
 const soa = "NS consul. 4 IN SOA ns.consul. hostmaster.consul. NOW 3600 600 86400 4"
 
 func TestExamples(t *testing.T) {

@@ -28,7 +28,7 @@ func FuzzAnswer(f *testing.F) {
 	s, _ := newServer(f, settings(), example()...)
 	w := s.worker(1)
 	f.Fuzz(func(t *testing.T, b []byte, tcp bool) {
-		out := w.answer(t.Context(), b, tcp, time.Now().Add(patience))
+		out, _ := w.answer(t.Context(), b, tcp, time.Now().Add(patience))
 		if out == nil {
 			return
 		}

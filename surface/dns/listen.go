@@ -15,6 +15,10 @@ import (
 // mostSockets is how many UDP sockets share one address at most: each has one reader.
 const mostSockets = 8
 
+// unread is how much may wait in a socket, as the kernel counts it (about 340 questions: it doubles the figure): what comes
+// when there is no room is lost, so that what is read is young however much more comes than can be answered.
+const unread = 128 << 10
+
 // Listen opens the sockets for one address, "ip:port": one for TCP, and for UDP one for every two processors, among which
 // the kernel deals the clients (measured on two: a second one costs CPU and latency). TCP comes first and alone, so that a second agent is refused. With port 0 both get the same
 // free one. Of the sockets of an address in error none stays open.
@@ -77,7 +81,9 @@ func closeAll(udp []net.PacketConn, tcp net.Listener) {
 func prepare(c syscall.RawConn, addr netip.Addr) error {
 	var err error
 	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err == nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, unread)
+		}
 		switch {
 		case err != nil || !addr.IsUnspecified():
 		case addr.Is4():

@@ -27,6 +27,7 @@ const (
 type ask struct {
 	subject subject
 	kind    uint16 // the type asked for; 0 for one that no service or node has
+	alt     bool   // the name lies in the second zone
 	dc      string // the datacenter asked about; "" is our own
 	name    string // of the service or node, lower-case
 	tag     string // lower-case; "": any
@@ -42,20 +43,21 @@ const arpa = "arpa"
 
 // understand reads a lower-case name in wire form.
 func (c *conf) understand(name []byte, kind uint16) ask {
-	labels, within := c.labels(name)
+	labels, zone := c.labels(name)
+	within := zone != nil
 	reverse := len(labels) > 0 && labels[len(labels)-1] == arpa
 	switch {
 	case !within && !reverse:
-		return ask{subject: aboutForeign}
+		return ask{subject: aboutForeign, kind: kind}
 	case kind == typeAXFR:
 		return ask{subject: aboutUnable}
 	case !within:
 		return reversed(labels[:len(labels)-1], kind)
 	case kind == typeSOA, kind == typeNS:
-		return ask{subject: aboutZone, kind: kind}
+		return ask{subject: aboutZone, kind: kind, alt: zone != c}
 	}
-	a := c.dispatch(labels, kind)
-	a.full = strings.Join(labels, ".") + "." + strings.TrimSuffix(c.Domain, ".")
+	a := zone.dispatch(labels, kind)
+	a.alt, a.full = zone != c, strings.Join(labels, ".")+"."+strings.TrimSuffix(zone.Domain, ".")
 	return a
 }
 
@@ -72,17 +74,21 @@ func (c *conf) dispatch(labels []string, kind uint16) ask {
 	return ask{}
 }
 
-// labels cuts a name into labels; within says that it lies in our zone, which is then cut off.
-func (c *conf) labels(name []byte) (labels []string, within bool) {
+// labels cuts a name into labels; if it lies in a zone of ours, that is returned, too, and cut off: the longer one, if
+// one lies in the other.
+func (c *conf) labels(name []byte) (labels []string, zone *conf) {
 	for at := 0; name[at] != 0; {
-		if bytes.Equal(name[at:], c.suffix) {
-			return labels, true
+		switch {
+		case bytes.Equal(name[at:], c.suffix):
+			return labels, c
+		case c.alt != nil && bytes.Equal(name[at:], c.alt.suffix):
+			return labels, c.alt
 		}
 		n := int(name[at])
 		labels = append(labels, string(name[at+1:at+1+n]))
 		at += 1 + n
 	}
-	return labels, false
+	return labels, nil
 }
 
 func (c *conf) keyword(word string, parts, place []string, kind uint16) ask {

@@ -142,7 +142,7 @@ func TestOracle(t *testing.T) {
 
 func checkAnswer(t *testing.T, w *worker, m model, set *Settings, name, service, tag string, kind uint16, size int, tcp bool) {
 	what := fmt.Sprintf("%s %s size %d tcp %v", name, mdns.TypeToString[kind], size, tcp)
-	out := w.answer(t.Context(), packed1(t, name, kind, size), tcp, time.Now().Add(patience))
+	out, _ := w.answer(t.Context(), packed1(t, name, kind, size), tcp, time.Now().Add(patience))
 	var got mdns.Msg
 	if err := got.Unpack(out[lead:]); err != nil {
 		t.Fatalf("%s: %v", what, err)

@@ -183,9 +183,9 @@ func (q *query) clientSubnet(b []byte) bool {
 	return true
 }
 
-// lower appends the name in lower case to b.
-func (q *query) lower(b []byte) []byte {
-	for _, c := range q.name {
+// lower appends a name in wire form to b, in lower case.
+func lower(b, name []byte) []byte {
+	for _, c := range name {
 		if 'A' <= c && c <= 'Z' { // a length, at most 63, is never a letter
 			c += 'a' - 'A'
 		}

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	queued     = 1024            // questions that wait for the pool
 	pool       = 32              // goroutines that may wait for a leader
 	mostConns  = 1024            // TCP connections
 	patience   = 3 * time.Second // how long a question waits for a state to be answered from
@@ -31,10 +30,12 @@ func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.List
 	s.cache.life = ctx
 	s.cache.mu.Unlock()
 	conns := &connections{open: map[net.Conn]bool{}}
-	for range pool {
-		g.Go(func() error { s.work(ctx); return nil })
+	for _, c := range []*crew{&s.inside, &s.outside} {
+		c.mu.Lock()
+		c.life = ctx
+		c.mu.Unlock()
 	}
-	g.Go(func() error { s.tick(ctx); return nil })
+	g.Go(func() error { s.tick(ctx, udp); return nil })
 	for _, c := range udp {
 		g.Go(func() error { return s.serveUDP(ctx, newSocket(c)) })
 	}
@@ -44,7 +45,7 @@ func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.List
 	g.Go(func() error {
 		<-ctx.Done()
 		for _, c := range udp {
-			_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; the pool may still write
+			_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; the crews may still write
 		}
 		for _, l := range tcp {
 			_ = l.Close()
@@ -53,6 +54,8 @@ func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.List
 		return nil
 	})
 	err := g.Wait()
+	s.inside.group.Wait()
+	s.outside.group.Wait() // the others may have handed on to it
 	for _, c := range udp {
 		_ = c.Close()
 	}
@@ -60,15 +63,7 @@ func (s *Server) Serve(ctx context.Context, udp []net.PacketConn, tcp []net.List
 	return err
 }
 
-// job is a question that may have to wait.
-type job struct {
-	packet []byte
-	from   peer
-	socket socket
-	until  time.Time
-}
-
-// serveUDP answers what can be answered at once, and leaves the rest to the pool.
+// serveUDP answers what can be answered at once, and leaves the rest to the crews.
 func (s *Server) serveUDP(ctx context.Context, c socket) error {
 	w := s.worker(rand.Uint64())
 	b := make([]byte, packetSize)
@@ -84,61 +79,60 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 		s.stats.udp.Add(1)
 		w.arrived()
 		out, ok := w.quick(b[:n], false)
+		crew := &s.inside
 		if !ok {
-			out, _, ok = w.still(false)
+			var a ask
+			if out, a, ok = w.still(false); a.subject == aboutForeign {
+				crew = &s.outside
+			}
 		}
 		if !ok {
-			select {
-			case s.jobs <- job{append([]byte(nil), b[:n]...), from, c, time.Now().Add(patience)}:
-				continue
-			default:
-				s.stats.full.Add(1)
-				out = w.compose(s.conf.Load().failed, false)
-			}
+			crew.add(s, job{append([]byte(nil), b[:n]...), from, c, time.Now().Add(patience)})
+			continue
 		}
 		c.write(out, &from)
 		w.answered()
 	}
 }
 
-// work answers questions of the queue; when ctx ends, those that are left.
-func (s *Server) work(ctx context.Context) {
-	w := s.worker(rand.Uint64())
-	for {
-		select {
-		case j := <-s.jobs:
-			w.serve(ctx, j)
-			continue
-		default:
-		}
-		select {
-		case j := <-s.jobs:
-			w.serve(ctx, j)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (w *worker) serve(ctx context.Context, j job) {
+// answerInside answers a question of the crew that waits for a state alone, and hands on what needs more.
+func (s *Server) answerInside(ctx context.Context, w *worker, j *job) {
+	w.outside = false
 	w.arrived()
-	j.socket.write(w.answer(ctx, j.packet, false, j.until), &j.from)
+	out, over := w.answer(ctx, j.packet, false, j.until)
+	if over {
+		s.outside.add(s, *j)
+		return
+	}
+	j.socket.write(out, &j.from)
 	w.answered()
 }
 
-// answer answers a packet, and waits for a state to answer from until the given time.
-func (w *worker) answer(ctx context.Context, packet []byte, tcp bool, until time.Time) []byte {
+func (s *Server) answerOutside(ctx context.Context, w *worker, j *job) {
+	w.outside = true
+	w.arrived()
+	out, _ := w.answer(ctx, j.packet, false, j.until)
+	j.socket.write(out, &j.from)
+	w.answered()
+}
+
+// answer answers a packet. It waits for a state to answer from until the given time; a worker that may ask recursors
+// gives each of them the time it has by the settings. over: that worker must do it.
+func (w *worker) answer(ctx context.Context, packet []byte, tcp bool, until time.Time) (out []byte, over bool) {
 	out, ok := w.quick(packet, tcp)
 	if ok {
-		return out
+		return out, false
 	}
 	out, a, ok := w.still(tcp)
 	if ok {
-		return out
+		return out, false
+	}
+	if c := w.srv.conf.Load(); w.outside {
+		until = until.Add(time.Duration(len(c.forward)) * c.RecursorTimeout)
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	return w.slow(ctx, a, tcp)
+	return w.slow(ctx, a, packet, tcp)
 }
 
 // connections are the open TCP connections.
@@ -218,6 +212,7 @@ func again(ctx context.Context, err error) bool {
 // converse answers the questions of one connection, until it is idle or ctx ends.
 func (s *Server) converse(ctx context.Context, conn net.Conn) {
 	w := s.worker(rand.Uint64())
+	w.outside = true
 	b := make([]byte, 512)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(idleConn))
@@ -236,7 +231,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 		}
 		s.stats.tcp.Add(1)
 		w.arrived()
-		out := w.answer(ctx, b[:n], true, time.Now().Add(patience))
+		out, _ := w.answer(ctx, b[:n], true, time.Now().Add(patience))
 		if len(out) == 0 {
 			return // no question: such a client is not worth a connection
 		}

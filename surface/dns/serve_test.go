@@ -138,7 +138,7 @@ func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, d := newServer(t, settings(), example()...)
 		ctx, stop := context.WithCancel(t.Context())
-		go s.tick(ctx)
+		go s.tick(ctx, nil)
 		w := s.worker(1)
 		ask := func(name string) { w.answer(ctx, packed1(t, name, mdns.TypeA, 0), false, time.Now().Add(patience)) }
 		ask("web.service.consul.")
@@ -160,7 +160,7 @@ func TestIdle(t *testing.T) {
 
 func TestEvict(t *testing.T) {
 	s, d := newServer(t, settings(), example()...)
-	src, err := s.present(t.Context(), &ask{subject: aboutService, name: "web"})
+	src, _, err := s.present(t.Context(), &ask{subject: aboutService, name: "web"})
 	if err != nil || src == nil {
 		t.Fatal(src, err)
 	}
@@ -189,7 +189,8 @@ func TestOutlived(t *testing.T) {
 	s, d := newServer(t, settings(), example()...)
 	w := s.worker(1)
 	ask := func() []byte {
-		return w.answer(t.Context(), packed1(t, "web.service.consul.", mdns.TypeA, 0), false, time.Now().Add(patience))
+		out, _ := w.answer(t.Context(), packed1(t, "web.service.consul.", mdns.TypeA, 0), false, time.Now().Add(patience))
+		return out
 	}
 	ask()
 	s.cache.closeIf(func(*source) bool { return true }) // a reload that an add overtook leaves the entry behind
@@ -211,7 +212,7 @@ func TestShuffle(t *testing.T) {
 	for _, size := range []int{0, 4096} {
 		first, seen := map[string]int{}, map[string]int{}
 		for range 30000 {
-			out := w.answer(t.Context(), packed1(t, "many.service.consul.", mdns.TypeA, size), false, time.Now().Add(patience))
+			out, _ := w.answer(t.Context(), packed1(t, "many.service.consul.", mdns.TypeA, size), false, time.Now().Add(patience))
 			var r mdns.Msg
 			if err := r.Unpack(out[lead:]); err != nil {
 				t.Fatal(err)
@@ -364,6 +365,29 @@ func TestListen(t *testing.T) {
 	closeAll(udp, tcp)
 	if _, _, err := Listen("unix:///run/x"); err == nil {
 		t.Error("a Unix socket was taken")
+	}
+}
+
+// TestLost: what comes faster than it is read is lost, in favour of what came before, and counted.
+func TestLost(t *testing.T) {
+	udp, tcp, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(udp, tcp)
+	c, err := net.Dial("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const sent = 2000
+	for range sent {
+		if _, err := c.Write(packed1(t, "web.service.consul.", mdns.TypeA, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := lostOf(udp); n < sent/2 || n > sent-100 {
+		t.Errorf("%d of %d are counted as lost: a socket that nobody reads holds some hundreds", n, sent)
 	}
 }
 
