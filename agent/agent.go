@@ -29,6 +29,7 @@ import (
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/systemd"
 	"rostra/surface/dns"
 )
 
@@ -63,12 +64,11 @@ func (s *settings) all() []any {
 
 // Agent is a running agent.
 type Agent struct {
+	process
 	features []room.Room
-	args     []string
 	net      network
 	clock    func() time.Time // stamps what the log's entries are packed at; nil: time.Now
 	log      *slog.Logger
-	level    *slog.LevelVar
 	loaded   *config.Loaded
 
 	mu  sync.Mutex // guards now; held by a reload
@@ -89,6 +89,14 @@ type Agent struct {
 	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
 }
 
+// process is what an agent has of the process that it is.
+type process struct {
+	args    []string // flags of the agent verb
+	level   *slog.LevelVar
+	outlets *outlets         // of the log; nil for standard output alone
+	manager *systemd.Manager // that waits to hear that the agent is up; nil for none
+}
+
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
 type leaving struct {
 	asks chan chan error
@@ -101,6 +109,10 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
+			if a.outlets.any() {
+				a.log.Error("cannot start", "error", oneLine(err)) // also where nobody reads standard error
+			}
+			err = errors.Join(err, a.outlets.shut())
 		}
 	}()
 	level, err := parseLevel(conf.agent.LogLevel)
@@ -108,7 +120,10 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.level.Set(level)
-	a.log = newLog(out, a.level, conf.agent.LogJSON)
+	if a.outlets, err = openOutlets(&conf.agent.Outlets, conf.agent.LogJSON); err != nil {
+		return nil, err
+	}
+	a.log = newLog(out, a.outlets, a.level, conf.agent.LogJSON)
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)
 	}
@@ -148,7 +163,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 }
 
 func newAgent(features []room.Room, args []string, conf *settings, loaded *config.Loaded, net network) *Agent {
-	return &Agent{features: features, args: args, loaded: loaded, now: conf, net: net, level: new(slog.LevelVar), leaving: leaving{asks: make(chan chan error)}}
+	return &Agent{process: process{args: args, level: new(slog.LevelVar)}, features: features, loaded: loaded, now: conf, net: net, leaving: leaving{asks: make(chan chan error)}}
 }
 
 // assemble opens all but the surfaces, in the place that the host describes.
@@ -218,6 +233,9 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return keepSmall(ctx) })
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
+	}
+	if a.manager != nil {
+		group.Go(func() error { return a.announce(ctx, *a.manager) })
 	}
 	if a.node != nil {
 		group.Go(func() error {
@@ -332,6 +350,9 @@ func (a *Agent) Reload(context.Context) error {
 				return err
 			}
 		}
+	}
+	if err := a.outlets.reopen(); err != nil {
+		a.log.Error(err.Error())
 	}
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)

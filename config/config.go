@@ -8,6 +8,7 @@
 //	dev       the same with -dev, where it differs
 //	reload    "yes" if a running agent takes a change over
 //	help      one line for people
+//	signed    "yes" if a number below zero means something (the agent refuses others)
 //	sockaddr  "one" or "many": may be a go-sockaddr template that gives one or several addresses
 //
 // Field types: string, bool, int, int64, uint64, float64, time.Duration, pointers to these (nil when unset), []string,
