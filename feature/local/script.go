@@ -4,8 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
+	"rostra/kit/disk"
 	"rostra/kit/fault"
 )
 
@@ -94,7 +94,7 @@ func safe(path string, user int) bool {
 	if err != nil {
 		return false
 	}
-	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != 0 && owner != user {
+	if owner := disk.Owner(info); owner != 0 && owner != user {
 		return false
 	}
 	mode := info.Mode()

@@ -112,17 +112,18 @@ func (f *File) due(next int) bool {
 	return f.MaxBytes > 0 && f.size+int64(next) > f.MaxBytes || f.MaxAge > 0 && f.Now().Sub(f.since) >= f.MaxAge
 }
 
-// rotate puts the file aside and begins a new one. When the rename fails, the file goes on: lines are worth more than order.
+// rotate puts the file aside and begins a new one; the file is closed for it, as some systems want it. When the rename
+// fails, the file goes on: lines are worth more than order.
 func (f *File) rotate() error {
-	stamp := max(f.Now().UnixNano(), f.stamp+1) // clocks stand still, or go back: no file may replace another
-	f.stamp = stamp
-	if err := f.FS.Rename(f.path, f.aside(stamp)); err != nil {
-		f.since = f.Now() // not again at every line because of its age
-		return fmt.Errorf("cannot put the log file aside: %w", err)
-	}
-	err := f.file.Close()
+	all := []error{f.file.Close()}
 	f.file = nil
-	return errors.Join(err, f.open(), f.prune())
+	f.stamp = max(f.Now().UnixNano(), f.stamp+1) // clocks stand still, or go back: no file may replace another
+	if err := f.FS.Rename(f.path, f.aside(f.stamp)); err != nil {
+		all = append(all, fmt.Errorf("cannot put the log file aside: %w", err))
+	} else {
+		all = append(all, f.prune())
+	}
+	return errors.Join(append(all, f.open())...)
 }
 
 // aside is the name of the file put aside at a time.

@@ -8,12 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
-
-// mostSockets is how many UDP sockets share one address at most: each has one reader.
-const mostSockets = 8
 
 // Listen opens the sockets for one address, "ip:port": one for TCP, and for UDP one for every two processors, among which
 // the kernel deals the clients (measured on two: a second one costs CPU and latency). TCP comes first and alone, so that a second agent is refused. With port 0 both get the same
@@ -71,22 +66,4 @@ func closeAll(udp []net.PacketConn, tcp net.Listener) {
 	if tcp != nil {
 		_ = tcp.Close()
 	}
-}
-
-// prepare lets several sockets of this process have one address, and the wildcard's tell where a packet came to.
-func prepare(c syscall.RawConn, addr netip.Addr) error {
-	var err error
-	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		switch {
-		case err != nil || !addr.IsUnspecified():
-		case addr.Is4():
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		default:
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-		}
-	}); e != nil {
-		return e
-	}
-	return err
 }

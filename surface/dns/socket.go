@@ -1,11 +1,8 @@
 package dns
 
 import (
-	"encoding/binary"
 	"net"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
 )
 
 // socket reads and writes packets; UDP sockets without an allocation.
@@ -59,24 +56,4 @@ func (s socket) write(b []byte, to *peer) {
 	default:
 		_, _ = s.udp.WriteToUDPAddrPort(b[lead:], to.udp)
 	}
-}
-
-// answerFrom turns the received control message into the one to send: the same address, over whatever interface leads
-// to the client. It returns its size; 0: there is none.
-func answerFrom(b []byte) int {
-	h, data, _, err := unix.ParseOneSocketControlMessage(b)
-	if err != nil {
-		return 0
-	}
-	switch {
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= 12:
-		clear(data[:4]) // the interface
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= 20:
-		if addr := netip.AddrFrom16([16]byte(data[:16])); !addr.IsLinkLocalUnicast() {
-			binary.NativeEndian.PutUint32(data[16:], 0)
-		}
-	default:
-		return 0
-	}
-	return len(b)
 }
