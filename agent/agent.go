@@ -234,6 +234,9 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
 	}
+	if a.now.agent.AutoReload {
+		group.Go(func() error { return a.autoReload(ctx) })
+	}
 	if a.manager != nil {
 		group.Go(func() error { return a.announce(ctx, *a.manager) })
 	}
@@ -325,7 +328,10 @@ func (a *Agent) Stats() map[string]map[string]string {
 
 // Reload reads the configuration anew and takes over what a running agent can: services, checks, log level, limits, DNS.
 // If anything is wrong with it, the old one stays in force.
-func (a *Agent) Reload(context.Context) error {
+func (a *Agent) Reload(context.Context) error { return a.reload(nil) }
+
+// reload is Reload if allowed, which may be nil, has nothing against the keys that differ.
+func (a *Agent) reload(allowed func(changed []string) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := newSettings(a.features)
@@ -335,6 +341,12 @@ func (a *Agent) Reload(context.Context) error {
 	}
 	if err := check(next, loaded); err != nil {
 		return placed(err, loaded) // what no agent could start with, none takes over
+	}
+	reloadable, restart := config.Changed(a.now.all(), next.all())
+	if allowed != nil {
+		if err := allowed(append(reloadable, restart...)); err != nil {
+			return err
+		}
 	}
 	level, err := parseLevel(next.agent.LogLevel)
 	if err != nil {
@@ -357,7 +369,6 @@ func (a *Agent) Reload(context.Context) error {
 	for _, w := range loaded.Warnings {
 		a.log.Warn(w)
 	}
-	_, restart := config.Changed(a.now.all(), next.all())
 	for _, key := range restart {
 		a.log.Warn("a changed setting waits for a restart", "key", key)
 	}

@@ -34,6 +34,7 @@ type Loaded struct {
 	Dev      bool     // -dev was given
 	Warnings []string // one line each, in the order of the sources
 	Sources  []string // the files that were read, in order
+	Paths    []string // the files and directories that were named, in order
 
 	origins map[string]string
 }
@@ -94,7 +95,8 @@ func (l *loader) sources(in Input, args *arguments) error {
 			}
 		}
 	}
-	for _, path := range append(args.files, in.Files...) {
+	l.out.Paths = append(args.files, in.Files...)
+	for _, path := range l.out.Paths {
 		if err := l.path(path, args.format); err != nil {
 			return err
 		}
