@@ -13,7 +13,7 @@ var features = []string{"acl", "catalog", "health", "coordinate", "member", "ses
 	"local", "lock", "operator", "snapshot", "telemetry", "connect", "tls", "exec"}
 
 // floors from the ground up. A package imports its own floor or lower ones; features have an order among themselves.
-var floors = []string{"kit", "engine", "feature", "surface", "config", "agent", "main"}
+var floors = []string{"kit", "engine", "feature", "surface", "config", "agent", "main", "release"}
 
 var floorLaws = []law{
 	{"floors", floorsHold, `

@@ -159,8 +159,8 @@ func packageNames(t *tree) (found []guilt) {
 	plain := regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 	for _, p := range t.packages {
 		name := p.files[0].ast.Name.Name
-		if p.dir == "." {
-			continue
+		if p.dir == "." || p.dir == "release" {
+			continue // programs
 		}
 		switch {
 		case slices.Contains(nothing, name):

@@ -29,6 +29,7 @@ import (
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
 	"rostra/kit/metric"
+	"rostra/kit/systemd"
 	"rostra/surface/dns"
 )
 
@@ -63,12 +64,11 @@ func (s *settings) all() []any {
 
 // Agent is a running agent.
 type Agent struct {
+	process
 	features []room.Room
-	args     []string
 	net      network
 	clock    func() time.Time // stamps what the log's entries are packed at; nil: time.Now
 	log      *slog.Logger
-	level    *slog.LevelVar
 	loaded   *config.Loaded
 
 	mu  sync.Mutex // guards now; held by a reload
@@ -89,6 +89,14 @@ type Agent struct {
 	leaving  leaving
 }
 
+// process is what an agent has of the process that it is.
+type process struct {
+	args    []string // flags of the agent verb
+	level   *slog.LevelVar
+	outlets *outlets         // of the log; nil for standard output alone
+	manager *systemd.Manager // that waits to hear that the agent is up; nil for none
+}
+
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
 type leaving struct {
 	asks chan chan error
@@ -101,6 +109,10 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
+			if a.outlets.any() {
+				a.log.Error("cannot start", "error", oneLine(err)) // also where nobody reads standard error
+			}
+			err = errors.Join(err, a.outlets.shut())
 		}
 	}()
 	level, err := parseLevel(conf.agent.LogLevel)
@@ -108,7 +120,10 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		return nil, err
 	}
 	a.level.Set(level)
-	a.log = slog.New(follow(newLog(out, a.level, conf.agent.LogJSON).Handler(), &a.monitors))
+	if a.outlets, err = openOutlets(&conf.agent.Outlets, conf.agent.LogJSON); err != nil {
+		return nil, err
+	}
+	a.log = slog.New(follow(newLog(out, a.outlets, a.level, conf.agent.LogJSON).Handler(), &a.monitors))
 	for _, w := range warnings(conf, loaded) {
 		a.log.Warn(w)
 	}
@@ -158,7 +173,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 }
 
 func newAgent(features []room.Room, args []string, conf *settings, loaded *config.Loaded, net network) *Agent {
-	return &Agent{features: features, args: args, loaded: loaded, now: conf, net: net, level: new(slog.LevelVar), leaving: leaving{asks: make(chan chan error)}}
+	return &Agent{process: process{args: args, level: new(slog.LevelVar)}, features: features, loaded: loaded, now: conf, net: net, leaving: leaving{asks: make(chan chan error)}}
 }
 
 // assemble opens all but the surfaces, in the place that the host describes.
@@ -228,6 +243,12 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return keepSmall(ctx) })
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
+	}
+	if a.now.agent.AutoReload {
+		group.Go(func() error { return a.autoReload(ctx) })
+	}
+	if a.manager != nil {
+		group.Go(func() error { return a.announce(ctx, *a.manager) })
 	}
 	if a.node != nil {
 		group.Go(func() error {
@@ -315,7 +336,10 @@ func (a *Agent) Stats() map[string]map[string]string {
 
 // Reload reads the configuration anew and takes over what a running agent can: services, checks, log level, limits, DNS.
 // If anything is wrong with it, the old one stays in force.
-func (a *Agent) Reload(context.Context) error {
+func (a *Agent) Reload(context.Context) error { return a.reload(nil) }
+
+// reload is Reload if allowed, which may be nil, has nothing against the keys that differ.
+func (a *Agent) reload(allowed func(changed []string) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := newSettings(a.features)
@@ -325,6 +349,12 @@ func (a *Agent) Reload(context.Context) error {
 	}
 	if err := check(next, loaded); err != nil {
 		return placed(err, loaded) // what no agent could start with, none takes over
+	}
+	reloadable, restart := config.Changed(a.now.all(), next.all())
+	if allowed != nil {
+		if err := allowed(append(reloadable, restart...)); err != nil {
+			return err
+		}
 	}
 	level, err := parseLevel(next.agent.LogLevel)
 	if err != nil {
@@ -345,10 +375,12 @@ func (a *Agent) Reload(context.Context) error {
 			}
 		}
 	}
+	if err := a.outlets.reopen(); err != nil {
+		a.log.Error(err.Error())
+	}
 	for _, w := range warnings(next, loaded) {
 		a.log.Warn(w)
 	}
-	_, restart := config.Changed(a.now.all(), next.all())
 	for _, key := range restart {
 		a.log.Warn("a changed setting waits for a restart", "key", key)
 	}

@@ -237,11 +237,11 @@ func vacate(path string) error {
 // enoughFiles refuses a limit of connections that the process could not hold: what it would refuse them with is its own
 // failure to open files.
 func enoughFiles(conns int) error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= uint64(conns)+ownFiles {
+	limit, ok := fileLimit()
+	if !ok || limit >= uint64(conns)+ownFiles {
 		return nil
 	}
-	return fmt.Errorf("limits.http_max_conns_per_client is %d, but this process may only open %d files; raise that (ulimit -n) or lower the setting", conns, limit.Cur)
+	return fmt.Errorf("limits.http_max_conns_per_client is %d, but this process may only open %d files; raise that (ulimit -n) or lower the setting", conns, limit)
 }
 
 // ownFiles is what an agent opens besides its clients' connections.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,6 +54,7 @@ func levelName(l slog.Level) string {
 type lines struct {
 	mu    *sync.Mutex // guards w
 	w     io.Writer
+	also  *outlets // where lines go besides w; guarded by mu
 	level *slog.LevelVar
 	part  string // "agent.http"
 	attrs []slog.Attr
@@ -60,8 +62,8 @@ type lines struct {
 }
 
 // newLog returns a logger of the agent's lines, or of JSON objects.
-func newLog(w io.Writer, level *slog.LevelVar, asJSON bool) *slog.Logger {
-	l := &lines{mu: new(sync.Mutex), w: w, level: level, part: "agent", form: (*lines).text}
+func newLog(w io.Writer, also *outlets, level *slog.LevelVar, asJSON bool) *slog.Logger {
+	l := &lines{mu: new(sync.Mutex), w: w, also: also, level: level, part: "agent", form: (*lines).text}
 	if asJSON {
 		l.form = (*lines).object
 	}
@@ -91,6 +93,13 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := l.w.Write(b)
+	for _, said := range l.also.take(r.Level, b) {
+		agent := lines{part: "agent"}
+		notice := append(l.form(&agent, said), '\n')
+		_, lost := l.w.Write(notice)
+		err = errors.Join(err, lost)
+		l.also.take(said.Level, notice) // what fails still has said so; what works again has it, too
+	}
 	return err
 }
 

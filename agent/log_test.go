@@ -13,7 +13,7 @@ func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
-	log := newLog(&out, level, false).WithGroup("server").WithGroup("raft")
+	log := newLog(&out, nil, level, false).WithGroup("server").WithGroup("raft")
 	for _, c := range []struct {
 		write func()
 		want  string
@@ -35,7 +35,7 @@ func TestLines(t *testing.T) {
 
 func TestJSONLines(t *testing.T) {
 	var out bytes.Buffer
-	newLog(&out, new(slog.LevelVar), true).WithGroup("server").With("check", "c").Info("message", "n", 3, "error", errors.New("bad \"x\""))
+	newLog(&out, nil, new(slog.LevelVar), true).WithGroup("server").With("check", "c").Info("message", "n", 3, "error", errors.New("bad \"x\""))
 	if !regexp.MustCompile(`^\{"@level":"info","@message":"message","@module":"agent.server","@timestamp":"[^"]+Z","check":"c","n":3,"error":"bad \\"x\\""\}\n$`).Match(out.Bytes()) {
 		t.Errorf("line %s", out.Bytes())
 	}

@@ -33,6 +33,9 @@ type Settings struct {
 
 	LogLevel    string `key:"log_level" flag:"log-level" default:"INFO" dev:"DEBUG" reload:"yes" help:"TRACE, DEBUG, INFO, WARN or ERR"`
 	LogJSON     bool   `key:"log_json" flag:"log-json" help:"log lines as JSON objects"`
+	Outlets     outletSettings
+	PidFile     string `key:"pid_file" flag:"pid-file" help:"file that holds the process's number while it runs"`
+	AutoReload  bool   `key:"auto_reload_config" flag:"auto-reload-config" help:"reload when configuration files, certificates or their keys change"`
 	EnableDebug bool   `key:"enable_debug" dev:"true" help:"serve /debug/pprof/"`
 
 	LeaveOnTerminate *bool `key:"leave_on_terminate" help:"leave gracefully on SIGTERM; clients do, servers do not"`

@@ -158,7 +158,7 @@ func (w *world) tryStart(n *simNode) error {
 	conf.agent.DataDir = "" // what Serf and others keep in real files is not kept
 	a := newAgent(n.rooms, n.args, conf, loaded, w.net.Host(n.ip))
 	a.level.Set(slog.LevelDebug)
-	a.log = newLog(w.log, a.level, false).With("on", n.name)
+	a.log = newLog(w.log, nil, a.level, false).With("on", n.name)
 	a.clock = func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) }
 	self, err := identity(conf.agent, conf.dns.Domain, n.id, false)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"rostra/engine/build"
 	"rostra/engine/room"
 	"rostra/kit/cli"
+	"rostra/kit/systemd"
 )
 
 // graceTime is how long a stop may take before the process ends all the same.
@@ -158,6 +159,9 @@ func check(conf *settings, loaded *config.Loaded) error {
 	if _, err := parseLevel(s.LogLevel); err != nil {
 		return err
 	}
+	if err := s.Outlets.check(); err != nil {
+		return err
+	}
 	if _, _, err := s.TLS.conf(); err != nil {
 		return err
 	}
@@ -194,7 +198,8 @@ func warnings(conf *settings, loaded *config.Loaded) []string {
 	return list
 }
 
-// noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports alone.
+// noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports
+// and for fields tagged as signed alone.
 func noNegative(group reflect.Value) error {
 	for i := range group.NumField() {
 		key, field := group.Type().Field(i).Tag.Get("key"), group.Field(i)
@@ -203,7 +208,7 @@ func noNegative(group reflect.Value) error {
 				return err
 			}
 		}
-		if field.CanInt() && field.Int() < 0 && !strings.HasPrefix(key, "ports.") {
+		if field.CanInt() && field.Int() < 0 && !strings.HasPrefix(key, "ports.") && group.Type().Field(i).Tag.Get("signed") == "" {
 			return fmt.Errorf("%s: %v cannot be negative; leave it out for the default", key, field)
 		}
 		if ttls, ok := field.Interface().(map[string]time.Duration); ok {
@@ -233,6 +238,15 @@ func runAgent(features []room.Room, c *cli.Call) int {
 	a, err := open(features, c.Args, conf, loaded, c.Out)
 	if err != nil {
 		return c.Fail("==> %v", oneLine(placed(err, loaded)))
+	}
+	defer a.outlets.shut()
+	unpid, err := writePid(conf.agent.PidFile)
+	if err != nil {
+		return c.Fail("==> %v", oneLine(placed(errors.Join(err, a.close()), loaded)))
+	}
+	defer unpid()
+	if manager, found := systemd.Found(); found {
+		a.manager = &manager
 	}
 	return a.attend(signals)
 }

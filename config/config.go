@@ -8,6 +8,7 @@
 //	dev       the same with -dev, where it differs
 //	reload    "yes" if a running agent takes a change over
 //	help      one line for people
+//	signed    "yes" if a number below zero means something (the agent refuses others)
 //	sockaddr  "one" or "many": may be a go-sockaddr template that gives one or several addresses
 //
 // Field types: string, bool, int, int64, uint64, float64, time.Duration, pointers to these (nil when unset), []string,
@@ -34,6 +35,7 @@ type Loaded struct {
 	Dev      bool     // -dev was given
 	Warnings []string // one line each, in the order of the sources
 	Sources  []string // the files that were read, in order
+	Paths    []string // the files and directories that were named, in order
 
 	origins map[string]string
 }
@@ -94,7 +96,8 @@ func (l *loader) sources(in Input, args *arguments) error {
 			}
 		}
 	}
-	for _, path := range append(args.files, in.Files...) {
+	l.out.Paths = append(args.files, in.Files...)
+	for _, path := range l.out.Paths {
 		if err := l.path(path, args.format); err != nil {
 			return err
 		}

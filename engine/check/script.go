@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 )
 
@@ -32,7 +31,7 @@ func newScript(spec Spec, _ Env) func(context.Context) Result {
 // runScript runs args once and judges how they end.
 func runScript(ctx context.Context, args []string, timeout time.Duration, keep int) Result {
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(cmd)
 	// A pipe of our own, not os/exec's: with the script's end only, os/exec stops looking at timeouts once the script
 	// has exited, while a child of it may hold the output open.
 	output, err := startPiped(cmd)
@@ -47,7 +46,7 @@ func runScript(ctx context.Context, args []string, timeout time.Duration, keep i
 	unhook := context.AfterFunc(limited, func() {
 		defer close(killed)
 		// Until its output ends the script is not reaped, so the number is the group's even if only children live.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		killGroup(cmd)
 		drain := drainTime
 		if ctx.Err() != nil {
 			drain = 0 // nobody will read it

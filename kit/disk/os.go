@@ -4,8 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // OS returns the machine's own disk.
@@ -21,36 +19,6 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
-}
-
-func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
-	fd, err := open(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{os.NewFile(uintptr(fd), name)}, nil
-}
-
-// open is os.OpenFile without what that does to let files be polled: half of its system calls, and files of a disk
-// cannot be polled.
-func open(name string, flag int, perm os.FileMode) (fd int, err error) {
-	err = again(func() error {
-		fd, err = unix.Open(name, flag|unix.O_CLOEXEC, uint32(perm.Perm()))
-		return err
-	})
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	return fd, nil
-}
-
-// again repeats a system call that a signal interrupted.
-func again(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
@@ -89,15 +57,4 @@ func (o osFS) MkdirAll(dir string, perm os.FileMode) error {
 		return err
 	}
 	return o.SyncDir(parent)
-}
-
-func (osFS) SyncDir(dir string) error {
-	fd, err := open(dir, os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	if err = again(func() error { return unix.Fsync(fd) }); err != nil {
-		err = &os.PathError{Op: "fsync", Path: dir, Err: err}
-	}
-	return errors.Join(err, unix.Close(fd))
 }

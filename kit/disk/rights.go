@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // maxLinks bounds the symbolic links followed on the way to a file, as the kernel does.
@@ -59,7 +58,7 @@ func safe(path string, user int) bool {
 	if err != nil {
 		return false
 	}
-	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != 0 && owner != user {
+	if owner := Owner(info); owner != 0 && owner != user {
 		return false
 	}
 	mode := info.Mode()

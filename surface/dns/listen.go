@@ -8,12 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
-
-// mostSockets is how many UDP sockets share one address at most: each has one reader.
-const mostSockets = 8
 
 // unread is how much may wait in a socket, as the kernel counts it (about 340 questions: it doubles the figure): what comes
 // when there is no room is lost, so that what is read is young however much more comes than can be answered.
@@ -75,24 +70,4 @@ func closeAll(udp []net.PacketConn, tcp net.Listener) {
 	if tcp != nil {
 		_ = tcp.Close()
 	}
-}
-
-// prepare lets several sockets of this process have one address, and the wildcard's tell where a packet came to.
-func prepare(c syscall.RawConn, addr netip.Addr) error {
-	var err error
-	if e := c.Control(func(fd uintptr) {
-		if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err == nil {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, unread)
-		}
-		switch {
-		case err != nil || !addr.IsUnspecified():
-		case addr.Is4():
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		default:
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-		}
-	}); e != nil {
-		return e
-	}
-	return err
 }
