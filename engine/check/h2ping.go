@@ -3,7 +3,9 @@ package check
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -30,9 +32,6 @@ func h2Ping(ctx context.Context, spec Spec, env Env) error {
 		return err
 	}
 	defer func() { conn.Close() }()
-	if end, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(end) // the library's first writes know no context
-	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if spec.UseTLS {
 		conf := env.tlsTo(spec.Target, spec)
@@ -46,10 +45,39 @@ func h2Ping(ctx context.Context, spec Spec, env Env) error {
 		}
 		conn = secure
 	}
-	client, err := new(http2.Transport).NewClientConn(conn)
-	if err != nil {
+	return ping(conn)
+}
+
+// ping opens the HTTP/2 connection by hand: net/http shows its user no PING.
+func ping(conn net.Conn) error {
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		return err
 	}
-	defer client.Close()
-	return client.Ping(ctx)
+	sent := [8]byte{'r', 'o', 's', 't', 'r', 'a'}
+	f := http2.NewFramer(conn, conn)
+	f.SetMaxReadFrameSize(1 << 14) // what we have not allowed to be longer
+	if err := errors.Join(f.WriteSettings(), f.WritePing(false, sent)); err != nil {
+		return err
+	}
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return err
+		}
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if frame.IsAck() {
+				continue
+			}
+			if err := f.WriteSettingsAck(); err != nil {
+				return err
+			}
+		case *http2.PingFrame:
+			if frame.IsAck() && frame.Data == sent {
+				return nil
+			}
+		case *http2.GoAwayFrame:
+			return fmt.Errorf("the server ends the connection: %v", frame.ErrCode)
+		}
+	}
 }

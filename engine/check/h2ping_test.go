@@ -26,15 +26,16 @@ func TestH2Ping(t *testing.T) {
 		status Status
 		want   string // exact, or the end if it starts with "..."
 	}{
-		"plain":       {Spec{Target: plain}, Env{}, Passing, good},
-		"tls":         {Spec{Target: secure, UseTLS: true}, Env{TLS: always(trust)}, Passing, good},
-		"tls, skip":   {Spec{Target: secure, UseTLS: true, TLSSkipVerify: true}, Env{}, Passing, good},
-		"tls, name":   {Spec{Target: secure, UseTLS: true, TLSServerName: "example.com"}, Env{TLS: always(trust)}, Passing, good},
-		"tls unknown": {Spec{Target: secure, UseTLS: true}, Env{}, Critical, "...certificate signed by unknown authority"},
-		"http/1 only": {Spec{Target: old, UseTLS: true}, Env{TLS: always(trustOne)}, Critical, "...no application protocol"},
-		"refused":     {Spec{Target: closed}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
-		"silent":      {Spec{Target: silent, Timeout: 300 * time.Millisecond}, Env{}, Critical, ""},
-		"silent, tls": {Spec{Target: silent, UseTLS: true, Timeout: 300 * time.Millisecond}, Env{}, Critical, ""},
+		"plain":               {Spec{Target: plain}, Env{}, Passing, good},
+		"tls":                 {Spec{Target: secure, UseTLS: true}, Env{TLS: always(trust)}, Passing, good},
+		"tls, skip":           {Spec{Target: secure, UseTLS: true, TLSSkipVerify: true}, Env{}, Passing, good},
+		"tls, name":           {Spec{Target: secure, UseTLS: true, TLSServerName: "example.com"}, Env{TLS: always(trust)}, Passing, good},
+		"tls unknown":         {Spec{Target: secure, UseTLS: true}, Env{}, Critical, "...certificate signed by unknown authority"},
+		"http/1 only":         {Spec{Target: old, UseTLS: true}, Env{TLS: always(trustOne)}, Critical, "...no application protocol"},
+		"http/1 in the clear": {Spec{Target: strings.TrimPrefix(serve(t), "http://")}, Env{}, Critical, "..."},
+		"refused":             {Spec{Target: closed}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
+		"silent":              {Spec{Target: silent, Timeout: 300 * time.Millisecond}, Env{}, Critical, ""},
+		"silent, tls":         {Spec{Target: silent, UseTLS: true, Timeout: 300 * time.Millisecond}, Env{}, Critical, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.spec.Kind = H2Ping

@@ -30,16 +30,13 @@ func (h *httpProbe) clientFor(own *tls.Config) *http.Client {
 	if h.client != nil && h.own == own {
 		return h.client
 	}
-	h.own, h.client = own, &http.Client{
-		Timeout: h.spec.timeout(),
-		Transport: &http.Transport{
-			Proxy:             http.ProxyFromEnvironment,
-			DialContext:       dialInRun(h.env.Dial),
-			TLSClientConfig:   tlsFor(own, h.spec),
-			DisableKeepAlives: true, // a new connection is part of what is checked
-			ForceAttemptHTTP2: true, // else a TLS configuration of our own switches it off
-		},
-	}
+	h.own, h.client = own, &http.Client{Transport: &direct{h.env.Dial, &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		DialContext:       dialInRun(h.env.Dial),
+		TLSClientConfig:   tlsFor(own, h.spec),
+		DisableKeepAlives: true, // a new connection is part of what is checked
+		ForceAttemptHTTP2: true, // else a TLS configuration of our own switches it off
+	}}}
 	if h.spec.DisableRedirects {
 		h.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
@@ -95,10 +92,14 @@ type httpProbe struct {
 
 // run asks once. An address that cannot be parsed is a critical result, not a refused check: Consul shows it there.
 func (h *httpProbe) run(ctx context.Context) Result {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := h.spec.limited(ctx)
 	defer cancel() // closes the run's connections
 	ctx = context.WithValue(ctx, runKey{}, ctx)
-	req, err := http.NewRequestWithContext(ctx, h.spec.Method, h.spec.Target, strings.NewReader(h.spec.Body))
+	var body io.Reader
+	if h.spec.Body != "" {
+		body = strings.NewReader(h.spec.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, h.spec.Method, h.spec.Target, body)
 	if err != nil {
 		return Result{Critical, err.Error()}
 	}
@@ -108,17 +109,21 @@ func (h *httpProbe) run(ctx context.Context) Result {
 	}
 	resp, err := h.clientFor(h.env.TLS()).Do(req)
 	if err != nil {
-		return Result{Critical, err.Error()}
+		text := err.Error()
+		if ctx.Err() == context.DeadlineExceeded {
+			text += " (Client.Timeout exceeded while awaiting headers)" // what people search for
+		}
+		return Result{Critical, text}
 	}
 	defer resp.Body.Close()
 
 	// The status is known: a body that breaks off or does not end in time only shortens the output.
-	body := &tail{max: h.spec.outputMax()}
-	if n, err := io.Copy(body, io.LimitReader(resp.Body, bodyMax)); err != nil || n == bodyMax {
+	kept := &tail{max: h.spec.outputMax()}
+	if n, err := io.Copy(kept, io.LimitReader(resp.Body, bodyMax)); err != nil || n == bodyMax {
 		h.env.Logger.Warn("check did not read the whole body", "read", n, "limit", bodyMax, "error", err)
 	}
 	return Result{codeStatus(resp.StatusCode),
-		fmt.Sprintf("HTTP %s %s: %s Output: %s", h.spec.Method, h.spec.Target, resp.Status, body)}
+		fmt.Sprintf("HTTP %s %s: %s Output: %s", h.spec.Method, h.spec.Target, resp.Status, kept)}
 }
 
 // codeStatus translates an HTTP status code.

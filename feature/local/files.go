@@ -1,11 +1,13 @@
 package local
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,23 +210,28 @@ func (f files) takeTTL() []string {
 	return ids
 }
 
-// saveState replaces the state file of a TTL check. It is not synced, because there may be thousands a second: a state
-// that a power cut took or tore does not count, and the check starts critical.
+// saveState writes the state file of a TTL check. There may be hundreds a second, so it is neither synced nor replaced by
+// a new file but written over: the line begins with a checksum, what an older, longer one leaves behind it is ignored, and
+// a state that a power cut took or tore does not count, so that the check starts critical.
 func (f files) saveState(st savedState) error {
 	b, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
-	path := f.path(statesDir, st.CheckID)
-	w, err := f.fs.OpenFile(path+disk.TempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	w, err := f.fs.OpenFile(f.path(statesDir, st.CheckID), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(b)
-	if err = errors.Join(err, w.Close()); err != nil {
-		return err
-	}
-	return f.fs.Rename(path+disk.TempSuffix, path)
+	_, err = fmt.Fprintf(w, "%08x %s\n", crc32.ChecksumIEEE(b), b)
+	return errors.Join(err, w.Close())
+}
+
+// readState reads what saveState wrote.
+func readState(b []byte) (st savedState, ok bool) {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	sum, text, found := bytes.Cut(line, []byte(" "))
+	ok = found && string(sum) == fmt.Sprintf("%08x", crc32.ChecksumIEEE(text)) && json.Unmarshal(text, &st) == nil
+	return st, ok
 }
 
 // saveStates writes the states of the TTL checks that were updated since the last call.
@@ -258,8 +265,8 @@ func (k *keeper) restoreState(c *checked) {
 	if err != nil {
 		return
 	}
-	var st savedState
-	if json.Unmarshal(b, &st) != nil || st.CheckID != c.row.CheckID || !time.Unix(st.Expires, 0).After(time.Now()) {
+	st, ok := readState(b)
+	if !ok || st.CheckID != c.row.CheckID || !time.Unix(st.Expires, 0).After(time.Now()) {
 		return
 	}
 	switch st.Status {

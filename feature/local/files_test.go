@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -275,6 +276,45 @@ func TestTTLStateSurvivesARestart(t *testing.T) {
 	if states() != 0 {
 		t.Errorf("%d former states are left", states())
 	}
+}
+
+// A state is written over the one before; one that is not whole does not count.
+func TestTTLStateIsWhole(t *testing.T) {
+	f, err := newFiles(osDisk, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.path(statesDir, "c")
+	for _, output := range []string{strings.Repeat("long ", 900), "short", ""} {
+		want := savedState{"c", output, "passing", 123}
+		if err := f.saveState(want); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := readState(b); !ok || got != want {
+			t.Errorf("%.20q: %v %v", output, got, ok)
+		}
+		end := bytes.IndexByte(b, '\n')
+		for i := range end {
+			torn := bytes.Clone(b)
+			torn[i] ^= 1
+			if _, ok := readState(torn); ok {
+				t.Fatalf("a state with a wrong byte at %d counts", i)
+			}
+			if _, ok := readState(b[:i]); ok {
+				t.Fatalf("a state of %d bytes of %d counts", i, end)
+			}
+		}
+	}
+}
+
+func FuzzReadState(f *testing.F) {
+	f.Add([]byte("00000000 {}\n"))
+	f.Add([]byte("e3 \n"))
+	f.Fuzz(func(_ *testing.T, b []byte) { readState(b) })
 }
 
 func waitFor(t testing.TB, cond func() bool) {

@@ -232,3 +232,36 @@ func FuzzParse(f *testing.F) {
 		_, _ = ReadAuthority(Pair{cert, key})
 	})
 }
+
+// TestClient: outside the cluster our certificate is offered, our authorities are trusted, and names are verified.
+func TestClient(t *testing.T) {
+	ours, theirs := newCA(t), newCA(t)
+	demanding := ours.conf("web.example", 1)
+	demanding.VerifyIncoming = true
+	web := load(t, demanding).Incoming()
+	other := load(t, theirs.conf("web.example", 1)).Incoming()
+	client := func(s *Set, name string) *tls.Config {
+		if s.Client() != s.Client() {
+			t.Error("it is not the same each time")
+		}
+		c := s.Client().Clone()
+		c.ServerName = name
+		return c
+	}
+	us := load(t, ours.conf("agent.example", 1))
+	if _, err := shake(t, web, client(us, "web.example")); err != nil {
+		t.Error(err)
+	}
+	for name, c := range map[string]struct{ in, out *tls.Config }{
+		"another name":      {web, client(us, "else.example")},
+		"another authority": {other, client(us, "web.example")},
+		"no certificate":    {web, client(load(t, Conf{CAFile: ours.conf("x", 1).CAFile}), "web.example")},
+	} {
+		if _, err := shake(t, c.in, c.out); err == nil {
+			t.Errorf("%s: they talk", name)
+		}
+	}
+	if load(t, Conf{}).Client().RootCAs != nil {
+		t.Error("without authorities the machine's own are not trusted")
+	}
+}
