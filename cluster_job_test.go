@@ -136,7 +136,7 @@ func TestClusterJob(t *testing.T) {
 	c.start(leader)
 	await(t, "the killed leader among the living", func() error { return hasMember(c2, leader.node, "alive") })
 	leader = c.awaitLeader(c.members...)
-	if code := leader.stop(t, syscall.SIGTERM); code != 0 {
+	if code := leader.stop(t, syscall.SIGTERM); code != 1 {
 		t.Errorf("a leader that is told to stop ends with %d", code)
 	}
 	if strings.Contains(leader.log.String(), "cannot hand leadership over") {

@@ -26,8 +26,8 @@ type process struct {
 	once      sync.Once // makes api
 }
 
-// startAgent starts the program under test (this test binary, called as rostra) and waits until it leads.
-func startAgent(t *testing.T, args ...string) *process {
+// launch starts an agent on free ports of loopback and stops it at the test's end.
+func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	ports, err := freePorts(5)
 	if err != nil {
@@ -41,6 +41,13 @@ func startAgent(t *testing.T, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.stop(t, os.Interrupt) })
+	return p
+}
+
+// startAgent starts the program under test (this test binary, called as rostra) and waits until it leads.
+func startAgent(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := launch(t, args...)
 	await(t, "a leader", func() error {
 		leader, err := p.client(t).Status().Leader()
 		if err == nil && leader == "" {
@@ -178,7 +185,7 @@ func TestMainJob(t *testing.T) {
 	site = serveOn(again)
 	defer site.Close()
 	await(t, "web back in DNS", found("127.0.0.1"))
-	if code := p.stop(t, os.Interrupt); code != 0 {
+	if code := p.stop(t, os.Interrupt); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(p.log.String(), "watches come with") {

@@ -43,7 +43,7 @@ func TestReadme(t *testing.T) {
 	rest := out
 	for _, want := range []string{
 		"Success! Data written to: greeting\n", `"Key":"greeting"`, "hello\n", "127.0.0.1\n", "1 1 " + p[2] + " n1.node.dc1.consul.\n",
-		`"Output": "it lives\n"`, `"Status": "critical"`, "127.0.0.1\n", "hello\n", "Saved and verified snapshot to index", "exit code 0\n",
+		`"Output": "it lives\n"`, `"Status": "critical"`, "127.0.0.1\n", "hello\n", "Saved and verified snapshot to index", "exit code 1\n",
 		"c1 ", "client", "Success! Data written to: greeting\n", `"127.0.5.`, `"127.0.5.`, "hello\n",
 	} {
 		_, after, found := strings.Cut(rest, want)

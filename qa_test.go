@@ -217,8 +217,37 @@ func TestSignals(t *testing.T) {
 		}
 		return nil
 	})
-	if code := p.stop(t, syscall.SIGTERM); code != 0 {
+	if code := p.stop(t, syscall.SIGTERM); code != 1 {
 		t.Errorf("SIGTERM: exit code %d", code)
+	}
+}
+
+// TestExitCode ends agents in every orderly way: only one that left ends with 0, as Consul's do.
+func TestExitCode(t *testing.T) {
+	for _, one := range []struct {
+		name string
+		args []string
+		sig  os.Signal
+		want int
+		says string
+	}{
+		{"a server at SIGTERM", []string{"-server"}, syscall.SIGTERM, 1, "Graceful shutdown disabled. Exiting"},
+		{"a server at SIGINT", []string{"-server"}, os.Interrupt, 1, "Graceful shutdown disabled. Exiting"},
+		{"a server that leaves at SIGTERM", []string{"-server", "-hcl=leave_on_terminate = true"}, syscall.SIGTERM, 0, "leaving"},
+		{"a client at SIGTERM", nil, syscall.SIGTERM, 0, "leaving"},
+		{"a client that does not leave at SIGINT", []string{"-hcl=skip_leave_on_interrupt = true"}, os.Interrupt, 1, "Graceful shutdown disabled. Exiting"},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			p := launch(t, append(one.args, "-bind=127.0.0.1", "-data-dir="+t.TempDir())...)
+			await(t, "its HTTP port", func() error {
+				_, err := p.client(t).Agent().Self()
+				return err
+			})
+			if code := p.stop(t, one.sig); code != one.want || !strings.Contains(p.log.String(), one.says) ||
+				!strings.Contains(p.log.String(), fmt.Sprintf("Exit code: code=%d", one.want)) {
+				t.Errorf("exit code %d instead of %d; its log:\n%s", code, one.want, p.log.String())
+			}
+		})
 	}
 }
 
@@ -242,7 +271,7 @@ func TestStop(t *testing.T) {
 		return nil
 	})
 	start := time.Now()
-	if code := p.stop(t, os.Interrupt); code != 0 || time.Since(start) > 10*time.Second {
+	if code := p.stop(t, os.Interrupt); code != 1 || time.Since(start) > 10*time.Second {
 		t.Errorf("SIGINT: exit code %d after %v", code, time.Since(start))
 	}
 	<-held

@@ -90,7 +90,7 @@ func TestUpgrade(t *testing.T) {
 				return err
 			})
 		}
-		if code := m.stop(t, syscall.SIGTERM); code != 0 {
+		if code := m.stop(t, syscall.SIGTERM); code != 1 {
 			t.Errorf("%s ends with %d", m.node, code)
 		}
 		m.program = "rostra-next"
@@ -105,7 +105,7 @@ func TestUpgrade(t *testing.T) {
 		return err
 	})
 	old := c.members[2]
-	if code := old.stop(t, syscall.SIGTERM); code != 0 {
+	if code := old.stop(t, syscall.SIGTERM); code != 1 {
 		t.Errorf("%s ends with %d", old.node, code)
 	}
 	old.program = "rostra"

@@ -280,8 +280,8 @@ func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
 	fmt.Fprint(out, "\n==> Log data will now stream in as it occurs:\n\n")
 }
 
-// attend runs the agent, obeys signals and returns the exit code: 0 after an orderly end, 1 if something failed, at a
-// second signal, or when the end takes too long.
+// attend runs the agent, obeys signals and returns the exit code: 0 after a leave, 1 if something failed, at a second
+// signal, when the end takes too long, and, as Consul's, after a signal that means no leave: units of systemd know that.
 func (a *Agent) attend(signals <-chan os.Signal) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -290,6 +290,7 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 	a.log.Info("agent is running", "node", a.host.Self.Node)
 	var late <-chan time.Time
 	var departed <-chan departure
+	code := 0
 	for {
 		asks := a.leaving.asks
 		if departed != nil {
@@ -302,14 +303,17 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 				a.log.Error("the agent ends", "error", oneLine(err))
 				return 1
 			}
-			a.log.Info("Exit code: code=0")
-			return 0
+			a.log.Info("Exit code", "code", code)
+			return code
 		case answer := <-departed:
 			departed = nil
 			if answer.err != nil {
 				a.log.Warn("cannot leave in good order", "error", answer.err)
 			}
 			if answer.to == nil {
+				if answer.err != nil {
+					code = 1
+				}
 				stop()
 				continue
 			}
@@ -327,6 +331,8 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 			late = time.After(graceTime)
 			a.log.Info("stopping", "signal", sig.String(), "leave", a.leavesOn(sig))
 			if !a.leavesOn(sig) {
+				a.log.Info("Graceful shutdown disabled. Exiting")
+				code = 1
 				stop()
 				continue
 			}
