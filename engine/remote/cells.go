@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rostra/engine/relay"
@@ -31,6 +32,7 @@ type cells struct {
 	heard    time.Time // when it last said something
 	touched  time.Time // when it last said so while it knew a leader
 	lineage  string
+	moved    atomic.Uint64 // counts what may have changed an answer
 	replaced chan struct{}
 	changed  chan struct{} // closed and replaced when the connection or the leader comes or goes
 	ended    bool
@@ -190,6 +192,7 @@ func (c *cells) take(n relay.News) {
 		return
 	}
 	one := c.byID[n.ID]
+	defer c.moved.Add(1)
 	switch {
 	case one == nil:
 		return
@@ -221,6 +224,7 @@ func (c *cells) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
+	defer c.moved.Add(1)
 	for _, one := range c.byKey {
 		one.err = fault.ErrNoLeader
 		close(one.next)

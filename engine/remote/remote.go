@@ -184,6 +184,9 @@ func (r *Remote) Watch(ctx context.Context, q room.Query, o room.Options) (room.
 	return r.cells.watch(ctx, r, q, o)
 }
 
+// Moved returns another number after any Watch may have another answer (room.Mover).
+func (r *Remote) Moved() uint64 { return r.cells.moved.Load() }
+
 // Archive asks a server for an archive.
 func (r *Remote) Archive(ctx context.Context, o room.Options) (func(io.Writer) error, uint64, error) {
 	type archive struct {

@@ -31,6 +31,7 @@ func (s *Store) Restore(r io.Reader) error {
 	s.view.Store(v)
 	old.Release()
 	s.registry.wakeAll()
+	s.moved.Add(1)
 	return nil
 }
 

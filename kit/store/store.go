@@ -25,6 +25,7 @@ type Store struct {
 	lineage  string // which history the index counts; owned by the writer
 	restored uint64 // the index at which an archive replaced the state; owned by the writer
 	view     atomic.Pointer[View]
+	moved    atomic.Uint64
 	bytes    atomic.Int64 // rough encoded size of all live records
 	history  history
 }
@@ -84,6 +85,11 @@ func (s *Store) Lineage() string { return s.view.Load().lineage }
 
 // Epoch is the newest published view's. Whoever compares answers takes it from the View that gave each of them.
 func (s *Store) Epoch() uint64 { return s.view.Load().epoch }
+
+// Moved changes with every commit, and with Restore, once all that they touched is marked and before their results are
+// known. While it is what it was before a Waiter's Touches was read, that is what it was, too: one number tells of many
+// Waiters that nothing has happened.
+func (s *Store) Moved() uint64 { return s.moved.Load() }
 
 // Bytes returns the rough encoded size of the state, for deciding when a snapshot is worth its cost.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }

@@ -71,6 +71,7 @@ func (b *Batch) Commit() {
 	s.view.Store(v)
 	s.history.retire(old)
 	s.registry.wake(b.tx.woken)
+	s.moved.Add(1)
 	s.history.sweep(b.tx.now)
 }
 

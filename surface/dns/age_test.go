@@ -57,7 +57,7 @@ func TestAge(t *testing.T) {
 		if n := s.Counters()["dns.stale_queries"]; (n == 7) != (c.age > ageStale) {
 			t.Errorf("%s: %d stale queries are counted", c.name, n)
 		}
-		if d.lost.Store(true); c.strict {
+		if d.lose(true); c.strict {
 			for _, name := range names[:4] {
 				if got := ask(name); got != "SERVFAIL" {
 					t.Errorf("%s: %s without a leader: %s", c.name, name, got)
@@ -65,7 +65,7 @@ func TestAge(t *testing.T) {
 			}
 		}
 		d.age.Store(0)
-		d.lost.Store(false)
+		d.lose(false)
 		if s.lookAge(t.Context(), 1); s.aged.Load() || strings.Contains(ask(names[0]), "FAIL") {
 			t.Errorf("%s: not forgiven", c.name)
 		}

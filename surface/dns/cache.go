@@ -31,6 +31,7 @@ type cache struct {
 	mu     sync.Mutex // guards sources, life and every source's users
 	life   context.Context
 	byName map[room.Query]*source
+	cut    atomic.Uint64          // counts closed sources
 	spares map[room.Query]*source // guarded by mu: for Queries that are asked, not watched
 }
 
@@ -41,10 +42,12 @@ type shard struct {
 
 // entry is the answer to one question: a lower-case name and a class of types.
 type entry struct {
-	source *source
+	seen   atomic.Uint64 // the stamp at which answer was found to be current; 0: never
 	answer atomic.Pointer[packed]
 	used   atomic.Int64 // Unix seconds
+	source *source
 	size   atomic.Int64
+	mu     sync.Mutex // held to make another answer, so that an older one never replaces a newer
 	ask    ask
 }
 
@@ -87,30 +90,60 @@ func (c *cache) find(key []byte) *entry {
 // errClosed is for entries that outlived their watch: the question must be resolved anew.
 var errClosed = errors.New("the watch is closed")
 
-// current returns the entry's answer, made anew if what it was made of has changed.
+// stamp is another number after any watch may have another answer, or was closed; 0: nobody can tell.
+func (s *Server) stamp() uint64 {
+	if s.mover == nil {
+		return 0
+	}
+	return 1 + s.mover.Moved() + s.cache.cut.Load()
+}
+
+// current returns the entry's answer, made anew if what it was made of has changed. While nothing at all has, it is found
+// without a look at the watch: among many answers, most of what one costs is to fetch from memory what leads to it.
 func (e *entry) current(s *Server) (*packed, error) {
+	if s.strict() {
+		return nil, errClosed
+	}
 	if now := s.clock.Load(); e.used.Load() != now {
 		e.used.Store(now)
-		e.source.used.Store(now)
 	}
-	if e.source.closed.Load() || s.strict() {
+	c, stamp, seen := s.conf.Load(), s.stamp(), e.seen.Load()
+	if p := e.answer.Load(); p != nil && stamp != 0 && seen == stamp && (p.conf == c || p.conf == c.alt) {
+		return p, nil
+	}
+	if e.source.closed.Load() {
 		return nil, errClosed
 	}
 	a, err := e.source.watch.Latest()
 	if err != nil {
 		return nil, err
 	}
-	c, p := s.conf.Load().of(&e.ask), e.answer.Load()
-	if p != nil && p.shared == a.Shared && p.conf == c && a.Shared != nil {
+	if p := e.answer.Load(); e.made(p, a, c) {
+		e.seen.Store(stamp)
 		return p, nil
 	}
-	p = c.build(&e.ask, e.source, a)
-	p.shared = a.Shared
-	s.stats.packed.Add(1)
-	e.answer.Store(p)
-	n := p.bytes()
-	s.cache.bytes.Add(n - e.size.Swap(n))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	stamp = s.stamp()
+	if a, err = e.source.watch.Latest(); err != nil {
+		return nil, err
+	}
+	p := e.answer.Load()
+	if !e.made(p, a, c) {
+		p = c.of(&e.ask).build(&e.ask, e.source, a)
+		p.shared = a.Shared
+		s.stats.packed.Add(1)
+		e.answer.Store(p)
+		n := p.bytes()
+		s.cache.bytes.Add(n - e.size.Swap(n))
+	}
+	e.seen.Store(stamp)
 	return p, nil
+}
+
+// made reports whether the answer was made of a and by these settings.
+func (e *entry) made(p *packed, a room.Answer, c *conf) bool {
+	return p != nil && a.Shared != nil && p.shared == a.Shared && p.conf == c.of(&e.ask)
 }
 
 // add enters an answer; one that came first stays, as long as it lives.
@@ -165,6 +198,7 @@ func (c *cache) drop(test func(e *entry) bool) {
 		for _, e := range gone {
 			c.count.Add(-1)
 			c.bytes.Add(-e.size.Swap(0))
+			e.source.used.Store(max(e.source.used.Load(), e.used.Load()))
 			c.release(e.source)
 		}
 	}
@@ -236,6 +270,7 @@ func (c *cache) closeIf(test func(*source) bool) {
 		if test(s) {
 			delete(c.byName, q)
 			s.closed.Store(true)
+			c.cut.Add(1)
 			s.watch.Close()
 			s.end()
 		}

@@ -41,17 +41,19 @@ type Settings struct {
 
 // Server answers DNS questions from the state behind a Door. Its methods are safe for concurrent use.
 type Server struct {
-	door            room.Door
-	self            room.Identity
-	log             *slog.Logger
-	conf            atomic.Pointer[conf]
-	cache           cache
-	far             far
-	aged            atomic.Bool  // what is kept is older than the settings allow
-	inside, outside crew         // for UDP questions that may have to wait: for a state, for recursors
-	clock           atomic.Int64 // Unix seconds, about
-	quiet           atomic.Int64 // no complaint before that second
-	stats           stats
+	door  room.Door
+	mover room.Mover // the door; nil if it cannot tell
+	self  room.Identity
+	log   *slog.Logger
+	conf  atomic.Pointer[conf]
+	cache cache
+	far   far
+	aged  atomic.Bool  // what is kept is older than the settings allow
+	clock atomic.Int64 // Unix seconds, about
+	quiet atomic.Int64 // no complaint before that second
+	stats stats
+
+	inside, outside crew // for UDP questions that may have to wait: for a state, for recursors
 
 	domain, ptr *metric.Sample // how long questions take, by kind
 }
@@ -64,6 +66,7 @@ type stats struct {
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
 func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Server {
 	srv := &Server{door: door, self: self, log: log}
+	srv.mover, _ = door.(room.Mover)
 	srv.inside = crew{most: pool, do: srv.answerInside, dropped: &srv.stats.full, life: context.Background()}
 	srv.outside = crew{most: outsiders, do: srv.answerOutside, dropped: &srv.stats.full, life: context.Background()}
 	srv.Measure(nil)

@@ -31,7 +31,8 @@ type fakeDoor struct {
 	cut   atomic.Bool             // they cannot be reached
 	asked atomic.Int64            // how often they were asked
 	quiet atomic.Bool             // they do not answer
-	lost  atomic.Bool             // no leader
+	lost  atomic.Bool             // no leader; set by lose
+	turns atomic.Uint64           // counts calls of lose
 	hold  atomic.Bool             // not whole: Watch waits
 	open  atomic.Int64            // watches
 	age   atomic.Int64            // of the state, a duration
@@ -72,6 +73,15 @@ func (d *fakeDoor) Watch(ctx context.Context, q room.Query, _ room.Options) (roo
 	}
 	d.open.Add(1)
 	return &fakeWatch{door: d, query: q, waiter: d.store.Watch(q.Subjects(), nil)}, nil
+}
+
+// Moved is another number after every change of the store, and of lost.
+func (d *fakeDoor) Moved() uint64 { return d.store.Moved() + d.turns.Load() }
+
+// lose says whether there is no leader.
+func (d *fakeDoor) lose(is bool) {
+	d.lost.Store(is)
+	d.turns.Add(1)
 }
 
 type fakeWatch struct {

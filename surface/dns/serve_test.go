@@ -78,11 +78,11 @@ func TestNoLeader(t *testing.T) {
 	addr := serve(t, s, "127.0.0.1:0")
 	ask := func(name string) string { return lines(asks(t, "udp", addr, name, mdns.TypeA, 0)) }
 	for range 2 {
-		d.lost.Store(false)
+		d.lose(false)
 		if got := ask("web.service.consul."); !strings.HasPrefix(got, "NOERROR") {
 			t.Fatalf("with a leader: %s", got)
 		}
-		d.lost.Store(true)
+		d.lose(true)
 		for _, name := range []string{"web.service.consul.", "nope.service.consul.", "srv1.node.consul.", "nope.node.consul.", "1.0.0.127.in-addr.arpa."} {
 			if got := ask(name); got != "SERVFAIL aa" {
 				t.Errorf("%s without a leader: %s", name, got)
