@@ -81,14 +81,19 @@ type Agent struct {
 	server *server.Server  // nil on client agents
 	node   *consensus.Node // nil on client agents
 	remote *remote.Remote  // nil on servers
-	http   *httpd.Server
-	dns    *dns.Server
-	ports  *listeners
+	surfaces
 	closes []func() error // in order of opening
 
 	monitors monitors // who follows the log
 	leaving  leaving
-	refused  atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
+}
+
+// surfaces are what answers clients.
+type surfaces struct {
+	http    *httpd.Server
+	dns     *dns.Server
+	ports   *listeners
+	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
 }
 
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
