@@ -80,9 +80,7 @@ type Agent struct {
 	server *server.Server  // nil on client agents
 	node   *consensus.Node // nil on client agents
 	remote *remote.Remote  // nil on servers
-	http   *httpd.Server
-	dns    *dns.Server
-	ports  *listeners
+	surfaces
 	closes []func() error // in order of opening
 
 	monitors monitors // who follows the log
@@ -95,6 +93,13 @@ type process struct {
 	level   *slog.LevelVar
 	outlets *outlets         // of the log; nil for standard output alone
 	manager *systemd.Manager // that waits to hear that the agent is up; nil for none
+}
+
+// surfaces are what answers clients.
+type surfaces struct {
+	http  *httpd.Server
+	dns   *dns.Server
+	ports *listeners
 }
 
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.

@@ -74,7 +74,7 @@ const tableNotYet = `
 	telemetry.prefix_filter telemetry.statsd_address telemetry.statsite_address telemetry.dogstatsd_addr
 	telemetry.dogstatsd_tags telemetry.prometheus_retention_time=0s telemetry.prometheus_retention_time=0
 	telemetry.retry_failed_connection=true telemetry.enable_host_metrics=false
-	telemetry.disable_per_tenancy_usage_metrics=false
+	telemetry.disable_per_tenancy_usage_metrics=false telemetry.disable_per_tenancy_usage_metrics=true
 	ui_config.enabled=false ui_config.dir ui_config.content_path=/ui/ ui_config.metrics_provider
 	ui_config.metrics_provider_files ui_config.metrics_provider_options_json ui_config.metrics_proxy.base_url
 	ui_config.metrics_proxy.add_headers ui_config.metrics_proxy.path_allowlist ui_config.dashboard_url_templates`

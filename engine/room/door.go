@@ -11,7 +11,6 @@ import (
 
 	"rostra/kit/authz"
 	"rostra/kit/httpd"
-	"rostra/kit/metric"
 	"rostra/kit/store"
 )
 
@@ -98,12 +97,6 @@ func (t CommandType) RulesAt(level int) int {
 		}
 	}
 	return rules
-}
-
-// Counted is a Query that is counted by what it asks for, each time a server is asked it and has answered a.
-type Counted interface {
-	Query
-	Count(m *metric.Registry, a Answer)
 }
 
 // Ruled is a Command whose rules have changed since its first version.

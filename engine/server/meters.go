@@ -3,8 +3,14 @@ package server
 import (
 	"time"
 
+	"rostra/engine/room"
 	"rostra/kit/metric"
 )
+
+// counted is a Query that counts itself by what it asks for, each time a server was asked it, with the answer it gave.
+type counted interface {
+	Count(m *metric.Registry, a room.Answer)
+}
 
 // meters are what is measured at this door, under Consul's names.
 type meters struct {

@@ -40,8 +40,8 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	if err != nil {
 		return room.Answer{}, room.Meta{}, err
 	}
-	if counted, is := q.(room.Counted); is {
-		counted.Count(s.opts.Metrics, a.Answer)
+	if c, is := q.(counted); is {
+		c.Count(s.opts.Metrics, a.Answer)
 	}
 	return a.Answer, s.meta(a.Index, o), nil
 }

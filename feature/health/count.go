@@ -2,11 +2,10 @@ package health
 
 import (
 	"rostra/engine/room"
-	"rostra/feature/catalog"
 	"rostra/kit/metric"
 )
 
-// Count implements room.Counted.
+// Count counts the question, as Consul does.
 func (q ServiceQuery) Count(m *metric.Registry, a room.Answer) {
-	catalog.CountService(m, "health.service", q.Service, q.Tags, len(a.Value.(EntryList)) > 0)
+	q.Tags.Count(m, "health.service", q.Service, len(a.Value.(EntryList)) > 0)
 }

@@ -43,6 +43,9 @@ func add(to *tar.Writer, base, path string, d fs.DirEntry) error {
 	if head.Name, err = filepath.Rel(base, path); err != nil {
 		return err
 	}
+	if d.IsDir() {
+		head.Name += "/"
+	}
 	if err := to.WriteHeader(head); err != nil || d.IsDir() {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +48,8 @@ func (s *Settings) Check() error {
 		if a.addr == "" || a.key == "dogstatsd_addr" && strings.HasPrefix(a.addr, "unix://") {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+		_, port, err := net.SplitHostPort(a.addr)
+		if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil {
 			return fmt.Errorf("telemetry.%s: %q is no address; write host:port", a.key, a.addr)
 		}
 	}
@@ -134,6 +136,7 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return h.Metrics.Run(ctx) })
 		group.Go(func() error { return push(ctx) })
+		group.Go(func() error { return dump(ctx, h.Metrics) })
 		return group.Wait()
 	}
 	return part, nil
