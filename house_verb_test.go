@@ -78,6 +78,38 @@ func TestVerbScripts(t *testing.T) {
 	}
 }
 
+// TestCommandTable holds docs/compatibility.md to the commands: it names those that there are by their first word, and
+// every absent one.
+func TestCommandTable(t *testing.T) {
+	b, err := os.ReadFile("docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (.*) \| (works|absent) \|`).FindAllStringSubmatch(string(b), -1) {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(m[1], -1) {
+			states[name[1]] = m[2]
+		}
+	}
+	listed := map[string]bool{}
+	for _, v := range verbs() {
+		word, want := v.Path, "absent"
+		if v.Absent == "" {
+			word, _, _ = strings.Cut(v.Path, " ")
+			want = "works"
+		}
+		listed[word] = true
+		if states[word] != want {
+			t.Errorf("docs/compatibility.md says %q of the command %s, not %q", states[word], word, want)
+		}
+	}
+	for name, state := range states {
+		if state == "absent" && !listed[name] {
+			t.Errorf("docs/compatibility.md calls %s absent, agent/absent.go does not", name)
+		}
+	}
+}
+
 // TestNames: called as consul the program says what it says as rostra, but for its name.
 func TestNames(t *testing.T) {
 	help := func(name, path string) string {

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -49,9 +48,6 @@ that were defined in the agent's own files come back with its next start.
 	}
 }
 
-// stanza is a service on its way to the agent, its members named as the HTTP API names them.
-type stanza map[string]any
-
 // stanzaFlags are the flags that describe a service.
 type stanzaFlags struct {
 	id, name, address, socket, kind string
@@ -83,20 +79,19 @@ func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
 		}
 		for _, s := range stanzas {
 			// The token of a service in a file is the one the agent uses for it: the API takes it from the request.
-			options := new(api.WriteOptions)
-			options.Token, _ = s["Token"].(string)
-			if _, err := agent.Raw().Write("/v1/agent/service/register", s, nil, options); err != nil {
-				return c.Fail("Error registering service %q: %s", s["Name"], err)
+			options := &api.WriteOptions{Token: s.Token}
+			if _, err := agent.Raw().Write("/v1/agent/service/register", s.raw, nil, options); err != nil {
+				return c.Fail("Error registering service %q: %s", s.Name, err)
 			}
-			c.Say("Registered service: %s", s["Name"])
+			c.Say("Registered service: %s", s.Name)
 		}
 		return 0
 	}
 }
 
 // stanzas returns the services of the files, or the one of the flags if there are no files.
-func (f *stanzaFlags) stanzas(paths []string) ([]stanza, error) {
-	s := stanza{}
+func (f *stanzaFlags) stanzas(paths []string) ([]*serviceInput, error) {
+	s := map[string]any{}
 	put := func(key string, value any, set bool) {
 		if set {
 			s[key] = value
@@ -130,7 +125,12 @@ func (f *stanzaFlags) stanzas(paths []string) ([]stanza, error) {
 		tagged[name] = address
 	}
 	put("TaggedAddresses", tagged, len(tagged) > 0)
-	return []stanza{s}, nil
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	in, err := readService(raw)
+	return []*serviceInput{in}, err
 }
 
 // bareHost refuses an address that carries a port.
@@ -171,9 +171,7 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 			}
 			ids = ids[:0]
 			for _, s := range stanzas {
-				given, _ := s["ID"].(string)
-				name, _ := s["Name"].(string)
-				ids = append(ids, cmp.Or(given, name))
+				ids = append(ids, s.id())
 			}
 		}
 		agent, err := client.Open(c)
@@ -191,8 +189,8 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 }
 
 // readStanzas returns the services of configuration files. Other settings in them are none of its business.
-func readStanzas(paths []string) ([]stanza, error) {
-	var all []stanza
+func readStanzas(paths []string) ([]*serviceInput, error) {
+	var all []*serviceInput
 	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -210,170 +208,83 @@ func readStanzas(paths []string) ([]stanza, error) {
 	return all, nil
 }
 
-// parseStanzas returns the services of one file's content; ext is the file's extension, which says its format.
-func parseStanzas(b []byte, ext string) ([]stanza, error) {
-	file := map[string]any{}
-	var err error
+// parseStanzas returns the services of one file's content; ext is the file's extension, which says its format. They are
+// read as the agent will read them, so that nothing is sent of a file that has a mistake, and sent as they are written.
+func parseStanzas(b []byte, ext string) (all []*serviceInput, err error) {
+	file := map[string]json.RawMessage{}
 	switch ext {
 	case ".json":
 		err = json.Unmarshal(b, &file)
 	case ".hcl":
-		err = hcl.Unmarshal(b, &file)
+		file, err = hclMembers(b)
 	default:
 		err = fmt.Errorf("file has unknown extension; must be .hcl or .json")
 	}
 	if err != nil {
 		return nil, err
 	}
-	var all []stanza
 	for _, key := range []string{"service", "services"} {
 		value, ok := file[key]
 		if !ok {
 			continue
 		}
-		shape := stanzaShape
-		if key == "services" {
-			shape = listOf(stanzaShape)
+		list := []json.RawMessage{value}
+		if key == "services" && value[0] == '[' {
+			if err := json.Unmarshal(value, &list); err != nil {
+				return nil, err
+			}
 		}
-		shaped, err := shape(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-		list, ok := shaped.([]any)
-		if !ok {
-			list = []any{shaped}
-		}
-		for _, s := range list {
-			s, _ := s.(map[string]any)
-			if name, _ := s["Name"].(string); name == "" {
+		for _, raw := range list {
+			in, err := readService(raw)
+			if err != nil {
+				_, what := misread(key, err)
+				return nil, what
+			}
+			if in.Name == "" {
 				return nil, fmt.Errorf("%s: name is missing", key)
 			}
-			all = append(all, s)
+			all = append(all, in)
 		}
 	}
 	return all, nil
 }
 
-// A valueShape turns a value as HCL or JSON decodes it into what the HTTP API takes. HCL gives every block as a list
-// of maps, so that only the place where it stands tells an object from a list of one.
-type valueShape func(any) (any, error)
-
-var weightsShape = objectOf("Passing Warning", nil, nil)
-
-var checkShape = objectOf("CheckID Name Notes Status ServiceID Token ScriptArgs Script Shell DockerContainerID HTTP "+
-	"Method Header Body DisableRedirects TCP TCPUseTLS UDP GRPC GRPCUseTLS H2PING H2PingUseTLS OSService AliasService "+
-	"AliasNode TTL Interval Timeout TLSServerName TLSSkipVerify OutputMaxSize SuccessBeforePassing "+
-	"FailuresBeforeWarning FailuresBeforeCritical DeregisterCriticalServiceAfter",
-	map[string]string{"id": "CheckID", "args": "ScriptArgs"},
-	map[string]valueShape{"Header": singleMap})
-
-var stanzaShape = objectOf("ID Name Tags Address Port SocketPath TaggedAddresses Meta Token EnableTagOverride Weights "+
-	"Check Checks Kind Proxy Connect Locality",
-	nil,
-	map[string]valueShape{
-		"TaggedAddresses": mapOf(objectOf("Address Port", nil, nil)),
-		"Meta":            singleMap, "Weights": weightsShape,
-		"Check": checkShape, "Checks": listOf(checkShape),
-		"Proxy": unfold, "Connect": unfold, "Locality": unfold,
-	})
-
-// objectOf is the shape of an object with these members, which files may write in any case and with underscores.
-func objectOf(names string, aliases map[string]string, shapes map[string]valueShape) valueShape {
-	known := map[string]string{}
-	for name := range strings.FieldsSeq(names) {
-		known[strings.ToLower(name)] = name
+// hclMembers returns the members of a file in HCL as JSON. HCL gives every block as a list of maps: a list of one is
+// taken for the map, but where lists of definitions stand.
+func hclMembers(b []byte) (map[string]json.RawMessage, error) {
+	file := map[string]any{}
+	if err := hcl.Unmarshal(b, &file); err != nil {
+		return nil, err
 	}
-	return func(v any) (any, error) {
-		object, err := asMap(v)
+	members := map[string]json.RawMessage{}
+	for key, value := range file {
+		raw, err := json.Marshal(unfold(key, value))
 		if err != nil {
 			return nil, err
 		}
-		shaped := map[string]any{}
-		for key, value := range object {
-			folded := strings.ToLower(strings.ReplaceAll(key, "_", ""))
-			name := cmp.Or(aliases[folded], known[folded])
-			if name == "" {
-				return nil, fmt.Errorf("invalid config key %s", key)
-			}
-			if shape := shapes[name]; shape != nil {
-				if value, err = shape(value); err != nil {
-					return nil, fmt.Errorf("%s: %w", key, err)
-				}
-			}
-			shaped[name] = value
-		}
-		return shaped, nil
+		members[key] = raw
 	}
+	return members, nil
 }
 
-// listOf is the shape of a list, for which a single element may stand.
-func listOf(shape valueShape) valueShape {
-	return func(v any) (any, error) {
-		list := []any{}
-		switch v := v.(type) {
-		case []any:
-			list = v
-		case []map[string]any:
-			for _, m := range v {
-				list = append(list, m)
-			}
-		default:
-			list = append(list, v)
-		}
-		shaped := make([]any, len(list))
-		for i, element := range list {
-			var err error
-			if shaped[i], err = shape(element); err != nil {
-				return nil, err
-			}
-		}
-		return shaped, nil
-	}
-}
-
-// mapOf is the shape of a map whose keys are names of the user's.
-func mapOf(shape valueShape) valueShape {
-	return func(v any) (any, error) {
-		object, err := asMap(v)
-		if err != nil {
-			return nil, err
-		}
-		shaped := map[string]any{}
-		for key, value := range object {
-			if shaped[key], err = shape(value); err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
-			}
-		}
-		return shaped, nil
-	}
-}
-
-// singleMap is the shape of a map whose values stay as they are.
-func singleMap(v any) (any, error) { return asMap(v) }
-
-// unfold turns every list of one map, at any depth, into that map.
-func unfold(v any) (any, error) {
-	if list, ok := v.([]map[string]any); ok && len(list) == 1 {
-		v = list[0]
-	}
-	if object, ok := v.(map[string]any); ok {
-		return mapOf(unfold)(object)
-	}
-	return v, nil
-}
-
-// asMap returns the one map that v is; null is an empty one.
-func asMap(v any) (map[string]any, error) {
+// unfold turns every list of one map, at any depth, into that map, unless its key says that it is a list.
+func unfold(key string, v any) any {
 	switch v := v.(type) {
-	case nil:
-		return map[string]any{}, nil
-	case map[string]any:
-		return v, nil
 	case []map[string]any:
-		if len(v) == 1 {
-			return v[0], nil
+		if key != "services" && !strings.EqualFold(key, "checks") && len(v) == 1 {
+			return unfold(key, v[0])
 		}
-		return nil, fmt.Errorf("expected a map, got 'slice'")
+		list := make([]any, len(v))
+		for i, m := range v {
+			list[i] = unfold("", m)
+		}
+		return list
+	case map[string]any:
+		object := map[string]any{}
+		for key, value := range v {
+			object[key] = unfold(key, value)
+		}
+		return object
 	}
-	return nil, fmt.Errorf("expected a map, got '%T'", v)
+	return v
 }

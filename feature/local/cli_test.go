@@ -35,27 +35,32 @@ service {
 log_level = "warn"
 `
 
-const stanzaHCLSent = `{"Check":{"CheckID":"c1","DeregisterCriticalServiceAfter":"90m","Header":{"X-A":["1","2"]},"Interval":"10s","ScriptArgs":["true","x"]},` +
-	`"Checks":[{"TTL":"5s"},{"HTTP":"http://x","Interval":"1s","TLSSkipVerify":true}],"EnableTagOverride":true,"ID":"web-1","Meta":{"team_name":"x"},"Name":"web",` +
-	`"Port":80,"TaggedAddresses":{"lan":{"Address":"10.0.0.1","Port":8080}},"Tags":["v1","v2"],"Token":"secret","Weights":{"Passing":3,"Warning":1}}`
+const stanzaHCLSent = `{"Name":"web","check":{"args":["true","x"],"deregister_critical_service_after":"90m","header":{"X-A":["1","2"]},"id":"c1","interval":"10s"},` +
+	`"checks":[{"ttl":"5s"},{"http":"http://x","interval":"1s","tls_skip_verify":true}],"enable_tag_override":true,"id":"web-1","meta":{"team_name":"x"},` +
+	`"port":80,"tagged_addresses":{"lan":{"address":"10.0.0.1","port":8080}},"tags":["v1","v2"],"token":"secret","weights":{"passing":3,"warning":1}}`
 
 func TestStanzas(t *testing.T) {
 	for _, test := range []struct{ name, ext, text, want string }{
 		{"whole", ".hcl", stanzaHCL, "[" + stanzaHCLSent + "]"},
 		{"seed", ".json", `{"service": {"name": "web", "tags": ["httpd"], "port": 80, "check": {"script": "curl localhost", "interval": "10s"}}, "key": "web"}`,
-			`[{"Check":{"Interval":"10s","Script":"curl localhost"},"Name":"web","Port":80,"Tags":["httpd"]}]`},
+			`[{"name":"web","tags":["httpd"],"port":80,"check":{"script":"curl localhost","interval":"10s"}}]`},
 		{"blocks", ".hcl", `services { name = "a" } services { name = "b" checks { ttl = "1s" } checks { ttl = "2s" } }`,
-			`[{"Name":"a"},{"Checks":[{"TTL":"1s"},{"TTL":"2s"}],"Name":"b"}]`},
-		{"list", ".hcl", `services = [{ name = "a" }, { name = "b" }]`, `[{"Name":"a"},{"Name":"b"}]`},
+			`[{"name":"a"},{"checks":[{"ttl":"1s"},{"ttl":"2s"}],"name":"b"}]`},
+		{"list", ".hcl", `services = [{ name = "a" }, { name = "b" }]`, `[{"name":"a"},{"name":"b"}]`},
+		{"one of many", ".hcl", `services { name = "a" checks { ttl = "1s" } }`, `[{"checks":[{"ttl":"1s"}],"name":"a"}]`},
 		{"json list", ".json", `{"services":[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]}`,
-			`[{"Name":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"Check":{},"Name":"b"}]`},
-		{"both", ".json", `{"service":{"name":"a"},"services":[{"name":"b"}]}`, `[{"Name":"a"},{"Name":"b"}]`},
+			`[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]`},
+		{"both", ".json", `{"service":{"name":"a"},"services":[{"name":"b"}]}`, `[{"name":"a"},{"name":"b"}]`},
 		{"mesh", ".hcl", `service { name = "a" connect { sidecar_service { port = 1 } } }`,
-			`[{"Connect":{"sidecar_service":{"port":1}},"Name":"a"}]`},
+			`[{"connect":{"sidecar_service":{"port":1}},"name":"a"}]`},
 		{"none", ".json", `{"server":true}`, `null`},
 	} {
 		got, err := parseStanzas([]byte(test.text), test.ext)
-		b, jerr := json.Marshal(got)
+		var raws []json.RawMessage
+		for _, in := range got {
+			raws = append(raws, in.raw)
+		}
+		b, jerr := json.Marshal(raws)
 		if err != nil || jerr != nil || string(b) != test.want {
 			t.Errorf("%s: %s %v %v\nwant %s", test.name, b, err, jerr, test.want)
 		}
@@ -64,13 +69,15 @@ func TestStanzas(t *testing.T) {
 		{".yaml", "a: 1", "file has unknown extension; must be .hcl or .json"},
 		{".json", `{"service":`, "unexpected end of JSON input"},
 		{".json", `{"service":{"name":"a"}} x`, "invalid character 'x' after top-level value"},
-		{".hcl", `service { name = "a" } service { name = "b" }`, "service: expected a map, got 'slice'"},
+		{".hcl", `service { name = "a" } service { name = "b" }`, "service: json: a definition must be an object"},
 		{".hcl", `service { port = 1 }`, "service: name is missing"},
-		{".hcl", `service { name = "a" prot = 1 }`, "service: invalid config key prot"},
-		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, "services: check: invalid config key tttl"},
-		{".json", `{"services":[1]}`, "services: expected a map, got 'float64'"},
-		{".json", `{"service":{"name":"a","meta":"x"}}`, "service: meta: expected a map, got 'string'"},
-		{".json", `{"service":{"name":1}}`, "service: name is missing"},
+		{".hcl", `service { name = "a" prot = 1 }`, "invalid config key service.prot: remove it or correct its spelling"},
+		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, "invalid config key services.check.tttl: remove it or correct its spelling"},
+		{".json", `{"services":[1]}`, "services: json: a definition must be an object"},
+		{".json", `{"service":{"name":"a","meta":"x"}}`, "service.meta must be an object, not string"},
+		{".json", `{"service":{"name":1}}`, "service.name must be a string, not number"},
+		{".hcl", `service { name = "a" port = "80" }`, "service.port must be a whole number, not string"},
+		{".json", `{"service":null}`, "service: name is missing"},
 	} {
 		if _, err := parseStanzas([]byte(test.text), test.ext); err == nil || err.Error() != test.want {
 			t.Errorf("%s %s: %v\nwant %s", test.ext, test.text, err, test.want)
@@ -93,10 +100,10 @@ func FuzzStanzas(f *testing.F) {
 			return
 		}
 		for _, s := range stanzas {
-			if name, _ := s["Name"].(string); name == "" {
-				t.Errorf("no name: %v", s)
+			if s.Name == "" {
+				t.Errorf("no name: %s", s.raw)
 			}
-			if _, err := json.Marshal(s); err != nil {
+			if _, err := json.Marshal(s.raw); err != nil {
 				t.Errorf("cannot send: %v", err)
 			}
 		}
@@ -118,7 +125,7 @@ var cliCases = []struct {
 }{
 	{"register $DIR/web.hcl", cliOK, 0, "Registered service: web\n", "", cliPut + " token=secret\n" + stanzaHCLSent},
 	{"register $DIR/two.json $DIR/none.hcl", cliOK, 0, "Registered service: a\nRegistered service: b\n", "",
-		cliPut + "\n{\"Name\":\"a\"} | " + cliPut + "\n{\"ID\":\"b-1\",\"Name\":\"b\"}"},
+		cliPut + "\n{\"name\":\"a\"} | " + cliPut + "\n{\"name\":\"b\",\"id\":\"b-1\"}"},
 	{"register -name=web", cliOK, 0, "Registered service: web\n", "", cliPut + "\n{\"Name\":\"web\"}"},
 	{"register -token=t -id=w1 -name=web -address=10.0.0.1 -port=80 -kind=k -meta=a=b=c -meta d=e -tag=v1 -tag v2 " +
 		"-tagged-address=lan=1.2.3.4:99 -tagged-address wan=::1 -tagged-address v6=[::1]:5", cliOK, 0, "Registered service: web\n", "",

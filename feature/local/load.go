@@ -96,22 +96,27 @@ func place(d room.Definition, path string) string {
 
 // located puts an error's place before it, and says what to do if the cause does not.
 func located(d room.Definition, kind string, err error) error {
-	key, path := kind, ""
+	path, what := misread(kind, err)
+	return fmt.Errorf("%s: %w", place(d, path), what)
+}
+
+// misread says what is wrong with a definition of a kind, in words for people, and where in it: a dotted path.
+func misread(kind string, err error) (path string, what error) {
+	key := kind
 	var inner *memberError
 	if errors.As(err, &inner) {
 		path = inner.path
 		key += "." + path
 	}
-	where := place(d, path)
 	var unknown unknownMember
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &unknown):
-		return fmt.Errorf("%s: invalid config key %s: remove it or correct its spelling", where, key)
+		return path, fmt.Errorf("invalid config key %s: remove it or correct its spelling", key)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("%s: %s must be %s, not %s", where, key, wanted(wrong.Type), wrong.Value)
+		return path, fmt.Errorf("%s must be %s, not %s", key, wanted(wrong.Type), wrong.Value)
 	}
-	return fmt.Errorf("%s: %s: %w", where, key, err)
+	return path, fmt.Errorf("%s: %w", key, err)
 }
 
 func wanted(t reflect.Type) string {
