@@ -176,11 +176,15 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection and makes room for another of its client.
+// Close closes the connection and makes room for another of its client. Who was refused in the handshake, because of a
+// certificate, has sent a request before it knows and has to read why.
 func (c *conn) Close() error {
-	err := c.Conn.Close()
-	if !c.closed.Swap(true) {
-		c.conns.leave(c.Conn)
+	if c.closed.Swap(true) {
+		return net.ErrClosed
 	}
-	return err
+	c.conns.leave(c.Conn)
+	if c.stage.Load() == greeting && c.conns.meanwhile(func() { part(c.Conn) }) {
+		return nil
+	}
+	return c.Conn.Close()
 }
