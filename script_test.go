@@ -49,11 +49,11 @@ func TestScripts(t *testing.T) {
 // setupScript gives each script free ports and the environment that points the verbs at its agent. AGENT holds the flags
 // that every agent of a script needs; IP1 to IP8 are addresses for those that have one each, ONE and TWO keys for gossip.
 func setupScript(env *testscript.Env) error {
-	ports, err := freePorts(5)
+	ports, err := freePorts(6)
 	if err != nil {
 		return err
 	}
-	names := []string{"HTTP", "DNS", "SERVER", "LAN", "WAN"}
+	names := []string{"HTTP", "DNS", "SERVER", "LAN", "WAN", "HTTPS"}
 	for i, name := range names {
 		env.Setenv(name, ports[i])
 	}

@@ -133,10 +133,10 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	log := a.log.WithGroup("http")
 	var err error
 	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
-		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
+		DisableUnprintableFilter: s.NoPathFilter, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, HandshakeTimeout: s.HTTPSHandshake, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, LegacyGetWrites: s.LegacyGets, Extra: extra,
-		OnRequest: telemetry.Requests(a.host)}, routes)
+		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra, OnRequest: telemetry.Requests(a.host),
+		Access: httpd.Access{BlockEndpoints: s.Block, AllowWriteFrom: from, LegacyGetWrites: s.LegacyGets}}, routes)
 	if err != nil {
 		return err
 	}

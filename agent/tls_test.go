@@ -92,3 +92,31 @@ func TestWrongTLSSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTPSSettings: config.md §3, tls.https inherits what it leaves out from tls.defaults, and nothing goes out by it.
+func TestHTTPSSettings(t *testing.T) {
+	base := `ca_file = "ca", cert_file = "c", key_file = "k"`
+	for name, test := range map[string]struct {
+		text string
+		want cert.Conf
+	}{
+		"defaults": {`tls { defaults { ` + base + `, verify_incoming = true, verify_outgoing = true } internal_rpc { verify_server_hostname = true } }`,
+			cert.Conf{CAFile: "ca", CertFile: "c", KeyFile: "k", MinVersion: tls.VersionTLS12, VerifyIncoming: true}},
+		"its own first": {`tls { defaults { ` + base + `, verify_incoming = true } https { ca_path = "d", cert_file = "e", key_file = "f", verify_incoming = false, tls_min_version = "TLSv1_3" } }`,
+			cert.Conf{CAPath: "d", CertFile: "e", KeyFile: "f", MinVersion: tls.VersionTLS13}},
+		"old names": {base + `, verify_incoming_https = true`,
+			cert.Conf{CAFile: "ca", CertFile: "c", KeyFile: "k", MinVersion: tls.VersionTLS12, VerifyIncoming: true}},
+	} {
+		file := filepath.Join(t.TempDir(), "a.hcl")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(test.text, ", ", "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := new(Settings)
+		if _, err := config.Load(config.Input{Files: []string{file}}, s); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := s.TLS.https(); err != nil || !sameConf(got, test.want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}

@@ -105,3 +105,32 @@ func TestExpiryCheck(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstEnd: of the certificates between agents and that of HTTPS the one that ends first counts.
+func TestFirstEnd(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run(t, "tls", "ca", "create", "-days", "1000")
+	keeper := func(n, days string) *cert.Keeper {
+		run(t, "tls", "cert", "create", "-server", "-days", days)
+		k, err := cert.Open(cert.Conf{CAFile: "consul-agent-ca.pem", CertFile: "dc1-server-consul-" + n + ".pem", KeyFile: "dc1-server-consul-" + n + "-key.pem"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	long, short, none := keeper("0", "100"), keeper("1", "50"), cert.NewKeeper(new(cert.Set))
+	for name, test := range map[string]struct {
+		agents, https *cert.Keeper
+		want          string
+	}{
+		"no HTTPS":       {long, nil, "dc1-server-consul-0.pem"},
+		"HTTPS first":    {long, short, "dc1-server-consul-1.pem"},
+		"agents first":   {short, long, "dc1-server-consul-1.pem"},
+		"HTTPS alone":    {none, long, "dc1-server-consul-0.pem"},
+		"nothing at all": {none, nil, ""},
+	} {
+		if e, ok := (watcher{&room.Host{Certs: test.agents, HTTPSCerts: test.https}}).first(); e.File != test.want || ok != (test.want != "") {
+			t.Errorf("%s: %+v, %v", name, e, ok)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,7 +14,7 @@ type Port struct {
 	net.Listener // TCP or unix, without TLS
 
 	// TLS returns what a connection that begins now is held to, never nil; a nil TLS is a port without TLS. The protocols
-	// of HTTP are added to it. It is called by one goroutine.
+	// of HTTP are set in it. It is called by one goroutine.
 	TLS func() *tls.Config
 }
 
@@ -24,7 +23,9 @@ type gate struct {
 	Port
 	conns *conns
 
-	given, ready *tls.Config // what TLS returned last, and the same for HTTP
+	given *tls.Config // what TLS returned last
+	ready *tls.Config // the same for HTTP
+	plain *tls.Config // and for who is refused, in the words of HTTP/1.1
 }
 
 // Accept returns the next connection that its client may have.
@@ -35,26 +36,31 @@ func (g *gate) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if !g.conns.enter(raw) {
-			g.conns.refuse(g.secured(raw))
+			g.conns.refuse(g.secured(raw, false))
 			continue
 		}
 		c := &conn{Conn: raw, conns: g.conns}
 		if g.TLS == nil {
 			c.stage.Store(silent)
 		}
-		return g.secured(c), nil
+		return g.secured(c, true), nil
 	}
 }
 
-func (g *gate) secured(c net.Conn) net.Conn {
+func (g *gate) secured(c net.Conn, welcome bool) net.Conn {
 	if g.TLS == nil {
 		return c
 	}
 	if now := g.TLS(); now != g.given {
 		g.given, g.ready = now, now.Clone()
-		g.ready.NextProtos = slices.Concat([]string{"h2", "http/1.1"}, now.NextProtos)
+		g.ready.NextProtos = []string{"h2", "http/1.1"}
+		g.plain = now.Clone()
+		g.plain.NextProtos = []string{"http/1.1"}
 	}
-	return tls.Server(c, g.ready)
+	if welcome {
+		return tls.Server(c, g.ready)
+	}
+	return tls.Server(c, g.plain)
 }
 
 // The stages of a connection.
@@ -176,11 +182,15 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection and makes room for another of its client.
+// Close closes the connection and makes room for another of its client. Who was refused in the handshake, because of a
+// certificate, has sent a request before it knows and has to read why.
 func (c *conn) Close() error {
-	err := c.Conn.Close()
-	if !c.closed.Swap(true) {
-		c.conns.leave(c.Conn)
+	if c.closed.Swap(true) {
+		return net.ErrClosed
 	}
-	return err
+	c.conns.leave(c.Conn)
+	if c.stage.Load() == greeting && c.conns.meanwhile(func() { part(c.Conn) }) {
+		return nil
+	}
+	return c.Conn.Close()
 }

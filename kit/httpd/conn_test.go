@@ -227,11 +227,11 @@ func TestLegacyGetWrites(t *testing.T) {
 		body, allow  string
 	}{
 		{Options{}, "GET", "/v1/agent/join/a", 405, "method GET not allowed", "OPTIONS,PUT"},
-		{Options{LegacyGetWrites: true}, "GET", "/v1/agent/join/a", 200, `"PUT a"`, ""},
-		{Options{LegacyGetWrites: true}, "PUT", "/v1/agent/join/a", 200, `"PUT a"`, ""},
-		{Options{LegacyGetWrites: true}, "POST", "/v1/agent/join/a", 405, "method POST not allowed", "OPTIONS,PUT,GET"},
-		{Options{LegacyGetWrites: true}, "GET", "/v1/event/fire/a", 405, "method GET not allowed", "OPTIONS,PUT"},
-		{Options{LegacyGetWrites: true, AllowWriteFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "GET", "/v1/agent/join/a", 403, "Access is restricted", ""},
+		{Options{Access: Access{LegacyGetWrites: true}}, "GET", "/v1/agent/join/a", 200, `"PUT a"`, ""},
+		{Options{Access: Access{LegacyGetWrites: true}}, "PUT", "/v1/agent/join/a", 200, `"PUT a"`, ""},
+		{Options{Access: Access{LegacyGetWrites: true}}, "POST", "/v1/agent/join/a", 405, "method POST not allowed", "OPTIONS,PUT,GET"},
+		{Options{Access: Access{LegacyGetWrites: true}}, "GET", "/v1/event/fire/a", 405, "method GET not allowed", "OPTIONS,PUT"},
+		{Options{Access: Access{LegacyGetWrites: true, AllowWriteFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}, "GET", "/v1/agent/join/a", 403, "Access is restricted", ""},
 	} {
 		s, err := New(test.opts, routes)
 		if err != nil {

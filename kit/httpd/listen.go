@@ -100,7 +100,7 @@ type conns struct {
 	open  int        // with those of unix sockets
 	count map[netip.Addr]int
 
-	refusals sync.WaitGroup // refused clients who are still being told
+	refusals sync.WaitGroup // clients who are not served and still being told
 	slots    chan struct{}  // bounds them
 }
 
@@ -166,29 +166,50 @@ func (c *conns) leave(conn net.Conn) {
 	}
 }
 
-// refuse tells a surplus client why. It waits a moment for the client to hang up first, because closing with unread
-// input would make the kernel throw our words away; how many it waits for is bounded.
+// refuse tells a surplus client why; how many it waits for is bounded.
 func (c *conns) refuse(conn net.Conn) {
 	c.refused.Add(1)
 	c.refusing.warn(c.log, "connection refused: limits.http_max_conns_per_client reached", "from", conn.RemoteAddr().String(), "limit", c.limit.Load())
+	waits := c.meanwhile(func() {
+		_ = conn.SetDeadline(time.Now().Add(farewell))
+		if _, err := io.WriteString(conn, tooMany); err != nil {
+			_ = conn.Close()
+			return
+		}
+		part(conn)
+	})
+	if waits {
+		return
+	}
+	if _, encrypted := conn.(*tls.Conn); !encrypted { // a fresh socket takes a few bytes without waiting
+		_, _ = io.WriteString(conn, tooMany)
+	}
+	_ = conn.Close()
+}
+
+// farewell is how long a client is waited for that is not served.
+const farewell = 500 * time.Millisecond
+
+// part ends a connection so that the client reads what it was told last: closing with unread input would make the kernel
+// throw our words away, so the client is given a moment to hang up first.
+func part(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(farewell))
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10))
+	}
+	_ = conn.Close()
+}
+
+// meanwhile lets f wait for a client that is not served, unless as many are waited for already as there may be.
+func (c *conns) meanwhile(f func()) bool {
 	select {
 	case c.slots <- struct{}{}:
 	default:
-		if _, encrypted := conn.(*tls.Conn); !encrypted { // a fresh socket takes a few bytes without waiting
-			_, _ = io.WriteString(conn, tooMany)
-		}
-		_ = conn.Close()
-		return
+		return false
 	}
 	c.refusals.Go(func() {
 		defer func() { <-c.slots }()
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
-		if _, err := io.WriteString(conn, tooMany); err != nil {
-			return
-		}
-		if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10))
-		}
+		f()
 	})
+	return true
 }

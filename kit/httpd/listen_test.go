@@ -254,9 +254,12 @@ func TestTLS(t *testing.T) {
 	}
 	// A client that never begins its handshake is dropped, a surplus one is told over TLS.
 	silent, _ := dial(t, inner.Addr().String(), "")
-	surplus, err := tls.Dial("tcp", inner.Addr().String(), &tls.Config{RootCAs: roots.RootCAs, ServerName: "example.com"})
+	surplus, err := tls.Dial("tcp", inner.Addr().String(), &tls.Config{RootCAs: roots.RootCAs, ServerName: "example.com", NextProtos: []string{"h2", "http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := surplus.ConnectionState().NegotiatedProtocol; got != "http/1.1" { // in which it is told
+		t.Errorf("the surplus client speaks %q", got)
 	}
 	defer surplus.Close()
 	if got, _ := io.ReadAll(surplus); string(got) != tooMany {

@@ -18,10 +18,9 @@ type Options struct {
 	TranslateAddresses bool              // sends X-Consul-Translate-Addresses: true under /v1/
 	AlwaysPretty       bool              // indent all JSON, as agents in -dev mode do
 
-	DisableUnprintableFilter bool           // disable_http_unprintable_char_filter
-	BlockEndpoints           []string       // http_config.block_endpoints: path prefixes answered with 403
-	AllowWriteFrom           []netip.Prefix // http_config.allow_write_http_from; empty: everyone; unix sockets always may
-	LegacyGetWrites          bool           // rostra.legacy_get_writes: writes that Consul 0.6 took by GET, Route.Legacy, are taken so
+	DisableUnprintableFilter bool // disable_http_unprintable_char_filter
+
+	Access
 
 	MaxConnsPerClient int           // limits.http_max_conns_per_client; 0: no limit. Unix sockets are not limited
 	MaxHeaderBytes    int           // http_config.max_header_bytes; 0: Go's 1 MiB
@@ -43,6 +42,13 @@ type Options struct {
 
 	// OnRequest is called after each answer with the Path of the Route ("" for none). nil: nobody wants to know.
 	OnRequest func(method, path string, status int, took time.Duration)
+}
+
+// Access says what clients may ask, whoever they are.
+type Access struct {
+	BlockEndpoints  []string       // http_config.block_endpoints: path prefixes answered with 403
+	AllowWriteFrom  []netip.Prefix // http_config.allow_write_http_from; empty: everyone; unix sockets always may
+	LegacyGetWrites bool           // rostra.legacy_get_writes: writes that Consul 0.6 took by GET, Route.Legacy, are taken so
 }
 
 func (o *Options) fill() {

@@ -435,7 +435,7 @@ func TestGuards(t *testing.T) {
 			_, _ = io.WriteString(w, strings.Repeat("p", len(r.URL.Path)*100))
 		}),
 	}
-	runAll(t, Options{AllowWriteFrom: none, BlockEndpoints: []string{"/v1/li", "/ui"}, Extra: extra, ResponseHeaders: hdr{"X-Own": "1"}}, []exchange{
+	runAll(t, Options{Access: Access{AllowWriteFrom: none, BlockEndpoints: []string{"/v1/li", "/ui"}}, Extra: extra, ResponseHeaders: hdr{"X-Own": "1"}}, []exchange{
 		{"§1 write guard", "PUT", "/v1/kv/a", nil, "x", 403, "Access is restricted", hdr{"Content-Type": textCT}},
 		{"§1 write guard", "GET", "/v1/kv/a", nil, "", 200, `"a"`, nil},
 		{"§1 write guard", "OPTIONS", "/v1/kv/a", nil, "", 200, "", nil},
@@ -446,7 +446,7 @@ func TestGuards(t *testing.T) {
 		{"§3 pprof", "GET", "/debug/pprof/", hdr{"Accept-Encoding": "gzip"}, "", 200, strings.Repeat("p", 1300), hdr{"Content-Encoding": "-"}},
 		{"§3 pprof", "GET", "/debug/pprof/heap", hdr{"Accept-Encoding": "gzip"}, "", 200, "*", hdr{"Content-Encoding": "gzip", "Content-Type": textCT}},
 	})
-	runAll(t, Options{DisableUnprintableFilter: true, AllowWriteFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, []exchange{
+	runAll(t, Options{DisableUnprintableFilter: true, Access: Access{AllowWriteFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}, []exchange{
 		{"§1 filter off", "GET", "/v1/kv/a%0Ab", nil, "", 200, `"a\nb"`, nil},
 		{"§1 write guard", "PUT", "/v1/kv/a", nil, "x", 200, "1", nil},
 	})
