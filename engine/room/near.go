@@ -2,6 +2,9 @@ package room
 
 import (
 	"context"
+	"net"
+	"net/http"
+	"strings"
 
 	"rostra/engine/shelf"
 	"rostra/kit/httpd"
@@ -16,13 +19,44 @@ type Placed interface {
 // Sorter orders lists by round-trip time. The coordinates it needs are a feature that stands above those whose lists it
 // sorts, so it lies on the Shelf; while there is none, nothing is sorted.
 type Sorter interface {
-	// Near returns the elements of the list in ascending round-trip time from the node, equals in their order, those of
-	// unknown distance last. nil: the place of the node itself is not known, or nothing could be read.
-	Near(ctx context.Context, o Options, node string, list Placed) []int
+	// Near returns the elements of the list in ascending round-trip time from the origin, equals in their order, those of
+	// unknown distance last. nil: the place of the origin itself is not known, or nothing could be read.
+	Near(ctx context.Context, o Options, from Origin, list Placed) []int
 }
 
-// agentItself is the word for the node of the agent that was asked.
-const agentItself = "_agent"
+// Origin is the node that distances are measured from: the one of a name or, if that is "", the one of an address.
+type Origin struct{ Node, Address string }
+
+// Words that stand for a node in ?near.
+const (
+	agentItself  = "_agent" // the node of the agent that was asked
+	clientItself = "_ip"    // the node that the question came from
+)
+
+// originOf reads ?near, which is not empty.
+func originOf(r *httpd.Request, h *Host) Origin {
+	switch near := r.Params.Near; near {
+	case agentItself:
+		return Origin{Node: h.Self.Node}
+	case clientItself:
+		return Origin{Address: clientAddress(r.HTTP)}
+	default:
+		return Origin{Node: near}
+	}
+}
+
+// clientAddress returns the address that a request came from: the first that proxies have forwarded it for, or its peer's.
+func clientAddress(r *http.Request) string {
+	if forwarded := r.Header.Get("X-Forwarded-For"); forwarded != "" {
+		first, _, _ := strings.Cut(forwarded, ",")
+		return strings.TrimSpace(first)
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "" // a unix socket
+	}
+	return host
+}
 
 // ReplyNear is Reply with the elements of a Placed list in the order that ?near asks for. It is a step after sharing: the
 // shared answer stays as it is, and the index is that of the answer. Coordinates of different datacenters cannot be compared,
@@ -37,11 +71,7 @@ func (a Answer) ReplyNear(r *httpd.Request, h *Host, m Meta) httpd.Reply {
 	if !ok {
 		return a.Reply(m)
 	}
-	node := p.Near
-	if node == agentItself {
-		node = h.Self.Node
-	}
-	order := sorter.Near(r.Context(), Options{Token: p.Token}, node, list)
+	order := sorter.Near(r.Context(), Options{Token: p.Token}, originOf(r, h), list)
 	if order == nil {
 		return a.Reply(m)
 	}
