@@ -84,7 +84,18 @@ func Read(r *httpd.Request, h *room.Host, q room.Query, cacheable bool) (httpd.R
 	if cacheable {
 		markCached(r, &meta)
 	}
+	if r.Query("peer") != "" {
+		return httpd.Reply{Value: ofPeer(answer.Value), Meta: &meta}, nil
+	}
 	return answer.ReplyNear(r, h, meta), nil
+}
+
+// ofPeer is what another cluster has brought in of what a list is of: nothing, for none is a peer of this one.
+func ofPeer(list any) any {
+	if _, tags := list.(ServiceTags); tags {
+		return ServiceTags{}
+	}
+	return NodeList{}
 }
 
 func markCached(r *httpd.Request, m *room.Meta) {
@@ -95,7 +106,7 @@ func markCached(r *httpd.Request, m *room.Meta) {
 
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
 	meta := MetaWords(r.Params.NodeMeta)
-	if r.Filter == nil {
+	if r.Filter == nil || r.Query("peer") != "" {
 		return Read(r, a.host, ServicesQuery{Meta: meta}, true)
 	}
 	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
@@ -152,6 +163,9 @@ func (a handlers) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 		return nil, meta, err
 	}
 	ns := answer.Value.(*NodeServices)
+	if r.Query("peer") != "" {
+		ns = nil // see ofPeer
+	}
 	if ns == nil || r.Filter == nil {
 		return ns, meta, nil
 	}

@@ -61,6 +61,9 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	}
 	q := ServiceQuery{Service: strings.ToLower(r.Arg), Passing: passing}
 	if r.HTTP.URL.RawQuery != "" {
+		if r.Query("peer") != "" && (r.Query("sg") != "" || r.Query("sameness-group") != "") {
+			return httpd.Reply{}, fault.New(fault.Invalid, "peer-name and sameness-group are mutually exclusive")
+		}
 		q.Tags, q.Meta = catalog.JoinWords(r.QueryAll("tag")), catalog.MetaWords(r.Params.NodeMeta)
 	}
 	return catalog.Read(r, a.host, q, true)
