@@ -172,21 +172,6 @@ func TestAgentFlags(t *testing.T) {
 	golden(t, "flags.txt", strings.Join(list, "\n")+"\n")
 }
 
-// TestVerbs prints the command line.
-func TestVerbs(t *testing.T) {
-	var list []string
-	for _, v := range agent.Verbs(main.Features) {
-		list = append(list, v.Path)
-	}
-	for _, f := range main.Features {
-		for _, v := range f.Verbs {
-			list = append(list, v.Path)
-		}
-	}
-	slices.Sort(list)
-	golden(t, "verbs.txt", strings.Join(list, "\n")+"\n")
-}
-
 // TestFeatureOrder holds features.go to the order of the floors.
 func TestFeatureOrder(t *testing.T) {
 	last := -1

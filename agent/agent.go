@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -86,7 +85,6 @@ type Agent struct {
 	closes []func() error // in order of opening
 
 	leaving leaving
-	refused atomic.Uint64 // HTTP connections above limits.http_max_conns_per_client
 }
 
 // leaving is a graceful leave: who asks for one over HTTP, and what is under way.
@@ -109,7 +107,7 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	}
 	a.level.Set(level)
 	a.log = newLog(out, a.level, conf.agent.LogJSON)
-	for _, w := range loaded.Warnings {
+	for _, w := range warnings(conf, loaded) {
 		a.log.Warn(w)
 	}
 	fs, s := disk.OS(), conf.agent
@@ -128,7 +126,15 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 	if err != nil {
 		return nil, err
 	}
-	if a.ports, err = listen(s); err != nil {
+	certs, err := a.openCerts(&s.TLS)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := a.openHTTPS(s)
+	if err != nil {
+		return nil, err
+	}
+	if a.ports, err = listen(s, secure); err != nil {
 		return nil, err
 	}
 	a.closes = append(a.closes, a.ports.close)
@@ -136,12 +142,8 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 		_, absent := os.Stat(keyringFile(s, "local"))
 		banner(out, s, &self, s.Gossip.Encrypt != "" || absent == nil)
 	}
-	certs, err := a.openCerts(&s.TLS)
-	if err != nil {
-		return nil, err
-	}
 	self.TLS = s.Server && certs.Now().Incoming() != nil
-	if err := a.assemble(conf, &room.Host{Certs: certs, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
+	if err := a.assemble(conf, &room.Host{Certs: certs, HTTPSCerts: secure, Self: self, Disk: fs, Dir: s.DataDir}); err != nil {
 		return nil, err
 	}
 	return a, a.openSurfaces(conf)
@@ -248,7 +250,7 @@ func (a *Agent) Debug() map[string]any {
 		"BindAddr": s.BindAddr, "Bootstrap": lone(s, a.loaded.Dev), "BootstrapExpect": s.Expect, "ClientAddrs": addresses(s.ClientAddr),
 		"ConnectEnabled": connectEnabled(a.now.rooms), "DNSAddrs": dnsAddrs, "DNSDomain": a.host.Self.Domain, "DNSPort": s.DNSPort,
 		"DataDir": s.DataDir, "Datacenter": a.host.Self.Datacenter, "DevMode": a.loaded.Dev, "EnableDebug": s.EnableDebug,
-		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSPort": -1,
+		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSAddrs": a.ports.httpsAddrs, "HTTPSPort": s.HTTPSPort,
 		"HTTPMaxConnsPerClient": s.MaxConns, "NodeID": a.host.Self.ID, "NodeMeta": s.NodeMeta, "NodeName": a.host.Self.Node,
 		"PrimaryDatacenter": a.host.Self.Datacenter, "SerfPortLAN": s.SerfLANPort, "SerfPortWAN": s.SerfWANPort,
 		"ServerMode": s.Server, "ServerPort": s.ServerPort, "TaggedAddresses": a.host.Self.Tagged, "Version": build.Consul,
@@ -270,10 +272,8 @@ func connectEnabled(settings []any) bool {
 
 // Counters returns what HTTP, DNS, gossip and the server port counted since the start.
 func (a *Agent) Counters() map[string]uint64 {
-	out := map[string]uint64{"http.connections.refused": a.refused.Load()}
-	for name, n := range a.dns.Counters() {
-		out[name] = n
-	}
+	out := a.http.Counters()
+	maps.Copy(out, a.dns.Counters())
 	maps.Copy(out, a.port.Counters())
 	for pool, p := range map[string]*gossip.Pool{"lan": a.host.LAN, "wan": a.host.WAN} {
 		if p != nil {
@@ -326,6 +326,10 @@ func (a *Agent) Reload(context.Context) error {
 	if err != nil {
 		return placed(err, loaded)
 	}
+	secure, err := a.loadHTTPS(&next.agent.TLS)
+	if err != nil {
+		return placed(err, loaded)
+	}
 	for i, p := range a.parts {
 		if p != nil && p.Reload != nil {
 			if err := p.Reload(next.rooms[i]); err != nil {
@@ -333,7 +337,7 @@ func (a *Agent) Reload(context.Context) error {
 			}
 		}
 	}
-	for _, w := range loaded.Warnings {
+	for _, w := range warnings(next, loaded) {
 		a.log.Warn(w)
 	}
 	_, restart := config.Changed(a.now.all(), next.all())
@@ -343,6 +347,10 @@ func (a *Agent) Reload(context.Context) error {
 	a.level.Set(level)
 	a.host.Certs.Use(certs)
 	a.warnCerts(&next.agent.TLS, certs)
+	if secure != nil {
+		a.host.HTTPSCerts.Use(secure)
+		a.warn(secure.Warnings())
+	}
 	a.http.SetMaxConnsPerClient(next.agent.MaxConns)
 	a.dns.Reload(next.dns)
 	a.now = next

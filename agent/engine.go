@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-sockaddr"
@@ -134,9 +133,8 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	var err error
 	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, BlockEndpoints: s.Block, AllowWriteFrom: from, MaxConnsPerClient: s.MaxConns,
-		MaxHeaderBytes: s.MaxHeaderBytes, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra,
-		OnRefused: func() { a.refused.Add(1) }}, routes)
+		MaxHeaderBytes: s.MaxHeaderBytes, HandshakeTimeout: s.HTTPSHandshake, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
+		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, LegacyGetWrites: s.LegacyGets, Extra: extra}, routes)
 	if err != nil {
 		return err
 	}
@@ -149,91 +147,6 @@ func (a *Agent) front(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprint(w, "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.")
 }
-
-// listeners are the sockets of the surfaces.
-type listeners struct {
-	http                []net.Listener
-	udp                 []net.PacketConn
-	tcp                 []net.Listener
-	httpAddrs, dnsAddrs []string
-}
-
-func (l *listeners) close() error {
-	var all []error
-	for _, c := range l.http {
-		all = append(all, c.Close())
-	}
-	for _, c := range l.tcp {
-		all = append(all, c.Close())
-	}
-	for _, c := range l.udp {
-		all = append(all, c.Close())
-	}
-	for i, err := range all {
-		if errors.Is(err, net.ErrClosed) {
-			all[i] = nil // Serve closed it
-		}
-	}
-	return errors.Join(all...)
-}
-
-func addresses(list string) []string { return strings.Fields(list) }
-
-func orElse(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
-}
-
-// listen opens the sockets of HTTP and DNS. An address that is taken is named with its setting.
-func listen(s *Settings) (*listeners, error) {
-	if err := enoughFiles(s.MaxConns); err != nil {
-		return nil, err
-	}
-	for _, addr := range addresses(s.HTTPAddr + " " + s.DNSAddr + " " + s.ClientAddr) {
-		if strings.HasPrefix(addr, "unix:") {
-			return nil, fmt.Errorf("unix sockets are not supported by this version of Rostra yet: replace %s in client_addr or addresses by an IP address", addr)
-		}
-	}
-	l := &listeners{}
-	for _, ip := range addresses(orElse(s.HTTPAddr, s.ClientAddr)) {
-		if s.HTTPPort <= 0 {
-			break
-		}
-		c, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(s.HTTPPort)))
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot open the HTTP port: %w; free the address, or set ports.http or client_addr", err), l.close())
-		}
-		l.http = append(l.http, c)
-		l.httpAddrs = append(l.httpAddrs, "tcp://"+c.Addr().String())
-	}
-	for _, ip := range addresses(orElse(s.DNSAddr, s.ClientAddr)) {
-		if s.DNSPort <= 0 {
-			break
-		}
-		udp, tcp, err := dns.Listen(net.JoinHostPort(ip, strconv.Itoa(s.DNSPort)))
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot open the DNS port: %w; free the address, or set ports.dns or client_addr", err), l.close())
-		}
-		l.udp, l.tcp = append(l.udp, udp...), append(l.tcp, tcp)
-		l.dnsAddrs = append(l.dnsAddrs, tcp.Addr().String())
-	}
-	return l, nil
-}
-
-// enoughFiles refuses a limit of connections that the process could not hold: what it would refuse them with is its own
-// failure to open files.
-func enoughFiles(conns int) error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= uint64(conns)+ownFiles {
-		return nil
-	}
-	return fmt.Errorf("limits.http_max_conns_per_client is %d, but this process may only open %d files; raise that (ulimit -n) or lower the setting", conns, limit.Cur)
-}
-
-// ownFiles is what an agent opens besides its clients' connections.
-const ownFiles = 20
 
 // privateAddress finds the one address to advertise when the agent listens on all.
 func privateAddress(advertised bool) (string, error) {

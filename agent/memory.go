@@ -14,16 +14,17 @@ const (
 	gcPercent  = 100
 	quietPace  = 256 << 10 // bytes allocated in a second; less is rest
 	worthwhile = 4 << 20   // bytes of garbage; less is left alone
+	fewer      = 500       // goroutines that ended, as those of connections; what they held is not garbage before it is looked for
 )
 
 // keepSmall collects garbage in quiet seconds until ctx ends.
 func keepSmall(ctx context.Context) error {
 	debug.SetGCPercent(gcPercent)
 	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}}
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	before := uint64(0)
+	before, most := uint64(0), uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,8 +33,11 @@ func keepSmall(ctx context.Context) error {
 		}
 		metrics.Read(samples)
 		allocated, live, now := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
-		if allocated-before < quietPace && now > live+max(worthwhile, live/8) {
+		running := samples[3].Value.Uint64()
+		most = max(most, running)
+		if allocated-before < quietPace && (now > live+max(worthwhile, live/8) || most > running+fewer) {
 			debug.FreeOSMemory()
+			most = running
 		}
 		before = allocated
 	}

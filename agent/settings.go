@@ -15,17 +15,20 @@ type Settings struct {
 	ReadReplica bool              `key:"read_replica" flag:"read-replica,non-voting-server" help:"keep the state without a vote"`
 
 	BindAddr         string `key:"bind_addr" flag:"bind" default:"127.0.0.1" sockaddr:"one" help:"IP address for traffic between agents"`
-	ClientAddr       string `key:"client_addr" flag:"client" default:"127.0.0.1" sockaddr:"many" help:"IP addresses of HTTP and DNS, separated by blanks"`
+	ClientAddr       string `key:"client_addr" flag:"client" default:"127.0.0.1" sockaddr:"many" help:"IP addresses of HTTP and DNS, separated by blanks; of HTTP also unix:///path"`
 	AdvertiseAddr    string `key:"advertise_addr" flag:"advertise" sockaddr:"one" help:"IP address that others reach this agent at"`
 	AdvertiseAddrWAN string `key:"advertise_addr_wan" flag:"advertise-wan" sockaddr:"one" help:"the same for other datacenters"`
 	DNSAddr          string `key:"addresses.dns" sockaddr:"many" help:"IP addresses of DNS; client_addr if empty"`
-	HTTPAddr         string `key:"addresses.http" sockaddr:"many" help:"IP addresses of HTTP; client_addr if empty"`
+	HTTPAddr         string `key:"addresses.http" sockaddr:"many" help:"IP addresses and unix:///path of HTTP; client_addr if empty"`
+	HTTPSAddr        string `key:"addresses.https" sockaddr:"many" help:"IP addresses and unix:///path of HTTPS; client_addr if empty"`
 	DNSPort          int    `key:"ports.dns" flag:"dns-port" default:"8600" help:"DNS port, UDP and TCP; below 1 for none"`
-	HTTPPort         int    `key:"ports.http" flag:"http-port" default:"8500" help:"HTTP port; below 1 for none"`
+	HTTPPort         int    `key:"ports.http" flag:"http-port" default:"8500" help:"HTTP port; below 1 for none, also on unix sockets"`
+	HTTPSPort        int    `key:"ports.https" flag:"https-port" default:"-1" help:"HTTPS port, HTTP/1.1 and HTTP/2; below 1 for none. Needs a certificate: tls.https"`
 	ServerPort       int    `key:"ports.server" flag:"server-port" default:"8300" help:"port on which servers are reached by servers and clients"`
 	SerfLANPort      int    `key:"ports.serf_lan" flag:"serf-lan-port" default:"8301" help:"gossip port, UDP and TCP"`
 	SerfWANPort      int    `key:"ports.serf_wan" flag:"serf-wan-port" default:"8302" help:"gossip port between datacenters; below 1 for none"`
 
+	Unix   unixSettings
 	Gossip gossipSettings
 
 	LogLevel    string `key:"log_level" flag:"log-level" default:"INFO" dev:"DEBUG" reload:"yes" help:"TRACE, DEBUG, INFO, WARN or ERR"`
@@ -46,12 +49,14 @@ type Settings struct {
 	MaxConns         int               `key:"limits.http_max_conns_per_client" default:"200" reload:"yes" help:"HTTP connections of one client address"`
 	MaxRPCConns      int               `key:"limits.rpc_max_conns_per_client" default:"100" help:"connections to the server port of one client address"`
 	HandshakeTimeout time.Duration     `key:"limits.rpc_handshake_timeout" default:"5s" help:"how long a connection to the server port may take to say what it is"`
+	HTTPSHandshake   time.Duration     `key:"limits.https_handshake_timeout" default:"5s" help:"how long the TLS handshake of an HTTPS connection may take"`
 	ResponseHeaders  map[string]string `key:"http_config.response_headers" help:"headers of every HTTP response"`
 	WriteFrom        []string          `key:"http_config.allow_write_http_from" flag:"allow-write-http-from" help:"networks that may write over HTTP"`
 	Block            []string          `key:"http_config.block_endpoints" help:"path prefixes that are answered with 403"`
 	MaxHeaderBytes   int               `key:"http_config.max_header_bytes" help:"bytes of a request's headers; 0 is 1 MiB"`
 	UseCache         bool              `key:"http_config.use_cache" default:"true" help:"honour ?cached"`
 	NoPathFilter     bool              `key:"disable_http_unprintable_char_filter" help:"allow unprintable characters in paths"`
+	LegacyGets       bool              `key:"rostra.legacy_get_writes" help:"take by GET, too, the writes that Consul 0.6 took by any method; who can make a browser follow a link can then write"`
 
 	TLS TLSSettings
 }

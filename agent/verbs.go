@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,15 +28,27 @@ const graceTime = 15 * time.Second
 
 // Verbs returns the commands that are about the program itself.
 func Verbs(features []room.Room) []cli.Verb {
-	return []cli.Verb{
+	return append(absent(), []cli.Verb{
 		{Path: "agent", Summary: "Runs an agent", Usage: "[options]", Raw: func(c *cli.Call) int { return runAgent(features, c) },
 			Help: "Runs an agent in the foreground until it is stopped.\n\n" + config.Usage(newSettings(features).all()...)},
 		{Path: "validate", Summary: "Checks configuration files and directories", Usage: "[options] FILE_OR_DIRECTORY...",
 			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return validate(features, set) },
-			Help:  "Reads the files as one agent would and says whether it could start with them."},
+			Help: `
+Reads the files as one agent would and says whether it could start with them.
+What is wrong is named with file and line.
+
+    $ {name} validate /etc/consul.d
+    $ {name} validate -hcl='data_dir = "data"' web.hcl`},
+		{Path: "configtest", Summary: "Checks configuration files, as of old; see validate", Usage: "[options]",
+			Flags: func(set *flag.FlagSet) func(*cli.Call) int { return configtest(features, set) },
+			Help: `
+The same as "{name} validate", with the flags it had before version 0.7.2. It
+prints nothing when the configuration is valid.
+
+    $ {name} configtest -config-dir=/etc/consul.d`},
 		{Path: "version", Summary: "Prints the version", Usage: "[options]", Flags: version,
 			Help: "Prints the version of Consul that this program stands in for, and its own."},
-	}
+	}...)
 }
 
 func version(set *flag.FlagSet) func(*cli.Call) int {
@@ -73,26 +86,49 @@ func version(set *flag.FlagSet) func(*cli.Call) int {
 func validate(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
 	quiet := set.Bool("quiet", false, "Print nothing when the configuration is valid.")
 	format := set.String("config-format", "", "Read every file in this `format`: hcl or json.")
+	var fragments cli.List
+	set.Var(&fragments, "hcl", "A `fragment` of HCL, applied after the files; may be repeated.")
 	return func(c *cli.Call) int {
 		if len(c.Args) == 0 {
 			return c.Fail("Must specify at least one config file or directory")
 		}
-		conf := newSettings(features)
-		loaded, err := config.Load(config.Input{Files: c.Args, Format: *format}, conf.all()...)
-		if err == nil {
-			err = check(conf, loaded)
-		}
-		if err != nil {
-			return c.Fail("Config validation failed: %v", placed(err, loaded))
-		}
-		for _, w := range loaded.Warnings {
-			fmt.Fprintln(c.Err, w)
-		}
-		if !*quiet {
-			c.Say("Configuration is valid!")
-		}
-		return 0
+		return validity(c, features, config.Input{Files: c.Args, Format: *format, HCL: fragments}, *quiet)
 	}
+}
+
+// configtest is validate as it was called until 0.7.1 (spec cli.md, validate).
+func configtest(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
+	var paths cli.List
+	set.Var(&paths, "config-file", "A configuration `file`, or a directory; may be repeated.")
+	set.Var(&paths, "config-dir", "A `directory` of configuration files, or a file; may be repeated.")
+	return func(c *cli.Call) int {
+		if c.TooMany(0) {
+			return 1
+		}
+		if len(paths) == 0 {
+			return c.Fail("Must specify config using -config-file or -config-dir")
+		}
+		return validity(c, features, config.Input{Files: paths}, true)
+	}
+}
+
+// validity says whether an agent could start with a configuration, as far as that can be told without starting one.
+func validity(c *cli.Call, features []room.Room, from config.Input, quiet bool) int {
+	conf := newSettings(features)
+	loaded, err := config.Load(from, conf.all()...)
+	if err == nil {
+		err = check(conf, loaded)
+	}
+	if err != nil {
+		return c.Fail("Config validation failed: %v", placed(err, loaded))
+	}
+	for _, w := range warnings(conf, loaded) {
+		fmt.Fprintln(c.Err, w)
+	}
+	if !quiet {
+		c.Say("Configuration is valid!")
+	}
+	return 0
 }
 
 // check refuses configurations that no agent could start with.
@@ -113,7 +149,7 @@ func check(conf *settings, loaded *config.Loaded) error {
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
 		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
 	}
-	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.server": s.ServerPort,
+	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.https": s.HTTPSPort, "ports.server": s.ServerPort,
 		"ports.serf_lan": s.SerfLANPort, "ports.serf_wan": s.SerfWANPort} {
 		if port > 65535 {
 			return fmt.Errorf("%s%s: %d is no port; use one up to 65535", at(key), key, port)
@@ -123,6 +159,12 @@ func check(conf *settings, loaded *config.Loaded) error {
 		return err
 	}
 	if _, _, err := s.TLS.conf(); err != nil {
+		return err
+	}
+	if _, _, err := s.TLS.https(); err != nil && s.HTTPSPort > 0 {
+		return err
+	}
+	if _, err := s.Unix.owner(); err != nil {
 		return err
 	}
 	for _, group := range conf.all() {
@@ -138,6 +180,15 @@ func check(conf *settings, loaded *config.Loaded) error {
 		}
 	}
 	return s.Gossip.check(s.Server)
+}
+
+// warnings returns what somebody should look at, one line each.
+func warnings(conf *settings, loaded *config.Loaded) []string {
+	list := slices.Clone(loaded.Warnings)
+	if conf.agent.uncertified() {
+		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
+	}
+	return list
 }
 
 // noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports alone.
@@ -203,7 +254,7 @@ func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
 	for _, line := range [][2]string{
 		{"Version", build.Consul}, {"Rostra Version", build.Rostra}, {"Build Date", build.Info().Date}, {"Node ID", self.ID},
 		{"Node name", self.Node}, {"Datacenter", self.Datacenter}, {"Server", fmt.Sprintf("%t (Bootstrap: %t)", s.Server, lone(s, self.Dev))},
-		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: -1, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.DNSPort)},
+		{"Client Addr", fmt.Sprintf("%v (HTTP: %d, HTTPS: %d, gRPC: -1, DNS: %d)", addresses(s.ClientAddr), s.HTTPPort, s.HTTPSPort, s.DNSPort)},
 		{"Cluster Addr", fmt.Sprintf("%s (LAN: %d, WAN: %d)", self.Address, s.SerfLANPort, s.SerfWANPort)},
 		{"Gossip Encryption", strconv.FormatBool(encrypted)}, {"ACL Enabled", "false"}, {"Data Directory", orElse(s.DataDir, "none, all is in memory")},
 	} {

@@ -13,7 +13,7 @@ import (
 const issueWorkloads = "fsync,kv-put-1,kv-put-64,kv-put-256,ceiling-put-*,kv-get-64,ceiling-get-64," +
 	"health-service-64,health-service-gzip-64,ceiling-health-*,register-catalog-64,register-agent," +
 	"dns-a-3,dns-a-50-edns,ceiling-dns-*,watch-svc-5000,watch-svc-among,mem-100k-kv,restart-100k,start-dev,idle-server," +
-	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv,idle-3srv,client-dns-10k"
+	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv,idle-3srv,client-dns-10k,checks-2000"
 
 // goal is one row of the table: a figure, perhaps against a ceiling of the same run, and what it must reach.
 type goal struct {
@@ -61,6 +61,7 @@ var goals = []goal{
 	{"failover-3srv: acknowledged writes lost", fkey{"failover-3srv", "lost"}, fkey{}, "==", 0, "0"},
 	{"failover-3srv: killed server complete again, ms", fkey{"failover-3srv", "catch_up"}, fkey{}, "<=", 2000, "500–6,500"},
 	{"idle-3srv: CPU of three servers, % of a core", fkey{"idle-3srv", "idle_cpu"}, fkey{}, "<=", 3, "—"},
+	{"checks-2000: CPU of the agent, children not counted, % of a core", fkey{"checks-2000", "agent_cpu"}, fkey{}, "<=", 5, "—"},
 	{"client-dns-10k: questions/s", fkey{"client-dns-10k", "rate"}, fkey{}, ">=", 9900, "—"},
 	{"client-dns-10k: RSS of the client agent, MiB", fkey{"client-dns-10k", "rss"}, fkey{}, "<=", 30, "—"},
 	{"client-dns-10k: CPU of the servers against rest, % of a core", fkey{"client-dns-10k", "servers_busy"}, fkey{"client-dns-10k", "servers_rest"}, "minus <=", 0.5, "—"},

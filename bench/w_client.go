@@ -9,7 +9,7 @@ import (
 )
 
 // startClient starts a client agent of a cluster.
-func startClient(c *Ctx, cl *Cluster) (*Server, error) {
+func startClient(c *Ctx, cl *Cluster, o Opts) (*Server, error) {
 	b := pickBase(c.basePort + 3000)
 	s := &Server{httpP: b, dnsP: b + 1, rpcP: b + 2, serfP: b + 3, bin: c.bin, name: "c1", HTTP: fmt.Sprintf("127.0.0.1:%d", b),
 		DNS: fmt.Sprintf("127.0.0.1:%d", b+1), dir: filepath.Join(filepath.Dir(cl.S[0].dir), "c1")}
@@ -20,7 +20,8 @@ func startClient(c *Ctx, cl *Cluster) (*Server, error) {
 	for _, one := range cl.S {
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", one.serfP))
 	}
-	if err := s.writeConfig(join, len(join), Opts{Debug: c.profile != ""}); err != nil {
+	o.Debug = o.Debug || c.profile != ""
+	if err := s.writeConfig(join, len(join)+1, o); err != nil {
 		return nil, err
 	}
 	p, err := startProc(s.name, filepath.Join(s.dir, "log"), s.bin, "agent", "-data-dir", filepath.Join(s.dir, "data"), "-config-file", s.cfg)
@@ -52,7 +53,7 @@ func groupClient(c *Ctx) error {
 	if !c.want("client-dns-10k") {
 		return nil
 	}
-	agent, err := startClient(c, cl)
+	agent, err := startClient(c, cl, Opts{})
 	if agent != nil && agent.Proc != nil {
 		defer agent.Kill()
 	}

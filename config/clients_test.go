@@ -20,6 +20,7 @@ type serverSettings struct {
 	MaxRPCConns int    `key:"limits.rpc_max_conns_per_client" default:"100"`
 	Addresses   string `key:"addresses.http"`
 	DNS         int    `key:"ports.dns"`
+	HTTPS       int    `key:"ports.https"`
 	Server      int    `key:"ports.server"`
 	SerfLAN     int    `key:"ports.serf_lan"`
 	SerfWAN     int    `key:"ports.serf_wan"`
@@ -47,7 +48,7 @@ func TestOfficialTestServer(t *testing.T) {
 		s.SerfWAN != 5 || a.HTTPPort != 2 || a.NodeName != "node-1" {
 		t.Errorf("%+v %+v", a, s)
 	}
-	for _, word := range []string{"audit", "peering", "experiments", "version", "ports.grpc:", "ports.grpc_tls:", "ports.https:",
+	for _, word := range []string{"audit", "peering", "experiments", "version", "ports.grpc:", "ports.grpc_tls:",
 		"disable_update_check", "acl.tokens.master", "acl.tokens.initial_management"} {
 		n := 0
 		for _, w := range l.Warnings {

@@ -26,6 +26,7 @@ type Input struct {
 	Args   []string // flags of the agent verb, without the verb
 	Files  []string // further files and directories, read after those that Args name
 	Format string   // "hcl" or "json": read every file so, whatever its name; -config-format overrides
+	HCL    []string // fragments of HCL, applied after those of -hcl
 }
 
 // Loaded tells how the settings came about. It is immutable.
@@ -105,7 +106,7 @@ func (l *loader) sources(in Input, args *arguments) error {
 			}
 		}
 	}
-	for _, fragment := range args.hcl {
+	for _, fragment := range append(args.hcl, in.HCL...) {
 		if err := l.text(source{flag: "hcl"}, []byte(fragment), parseHCL); err != nil {
 			return err
 		}

@@ -46,8 +46,8 @@ const tableNotYet = `
 	default_query_time=300s max_query_time=600s auto_reload_config=false locality.region locality.zone
 	unix_sockets.user unix_sockets.group unix_sockets.mode services checks config_entries.bootstrap reap=false
 	server_name
-	addresses.dns addresses.http
-	ports.dns=8600 ports.http=8500 ports.serf_lan=8301 ports.serf_wan=8302 ports.serf_wan=-1 ports.server=8300
+	addresses.dns addresses.http addresses.https
+	ports.dns=8600 ports.http=8500 ports.https=-1 ports.serf_lan=8301 ports.serf_wan=8302 ports.serf_wan=-1 ports.server=8300
 	dns_config.allow_stale=true dns_config.max_stale dns_config.node_ttl=0s dns_config.service_ttl
 	dns_config.only_passing=false dns_config.enable_truncate=false dns_config.udp_answer_limit=3
 	dns_config.a_record_limit=0 dns_config.enable_additional_node_meta_txt=true dns_config.disable_compression=false
@@ -177,7 +177,6 @@ func makeTable() map[string]*row {
 	fill(tableEncrypt, row{outcome: guarded, why: whyEncrypt})
 	fill(tableTLS, row{outcome: guarded, why: whyTLS})
 	fill("segment segments", row{outcome: segmented})
-	fill("addresses.https ports.https", row{outcome: unopened, why: "HTTPS is not served by this version of Rostra yet"})
 	fill("addresses.grpc addresses.grpc_tls ports.grpc ports.grpc_tls", row{outcome: unopened,
 		why: "gRPC serves the service mesh, which Rostra does not have yet"})
 	for _, stanza := range []string{"defaults", "internal_rpc", "https", "grpc"} {
@@ -187,6 +186,9 @@ func makeTable() map[string]*row {
 		for _, key := range strings.Fields("verify_incoming=false verify_outgoing=false verify_server_hostname=false") {
 			fill("tls."+stanza+"."+key, row{outcome: guarded, why: whyTLS})
 		}
+	}
+	for _, key := range []string{"tls.https.verify_outgoing", "tls.https.verify_server_hostname"} {
+		t[key] = &row{key: key, outcome: ignored, asksNot: []string{"false"}, why: "HTTPS only takes connections in; the key has no effect"}
 	}
 	for key, why := range ignoredKeys {
 		t[key] = &row{key: key, outcome: ignored, why: why, whole: true}

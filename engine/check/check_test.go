@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -20,24 +21,35 @@ func TestValidate(t *testing.T) {
 		want string
 	}{
 		"script":               {Spec{Kind: Script, Args: []string{"true"}, Interval: s}, ""},
-		"shell":                {Spec{Kind: Script, Shell: "true", Interval: s}, ""},
-		"http":                 {Spec{Kind: HTTP, HTTP: "http://a", Interval: s}, ""},
-		"tcp":                  {Spec{Kind: TCP, TCP: "a:1", Interval: time.Nanosecond}, ""},
+		"shell":                {Spec{Kind: Script, Command: "true", Interval: s}, ""},
+		"http":                 {Spec{Kind: HTTP, Target: "http://a", Interval: s}, ""},
+		"tcp":                  {Spec{Kind: TCP, Target: "a:1", Interval: time.Nanosecond}, ""},
 		"ttl":                  {Spec{Kind: TTL, TTL: s}, ""},
-		"thresholds":           {Spec{Kind: TCP, TCP: "a:1", Interval: s, FailuresBeforeWarning: 2, FailuresBeforeCritical: 2}, ""},
+		"thresholds":           {Spec{Kind: TCP, Target: "a:1", Interval: s, FailuresBeforeWarning: 2, FailuresBeforeCritical: 2}, ""},
 		"empty":                {Spec{}, ttl},
 		"empty with interval":  {Spec{Interval: s}, ttl},
 		"ttl without ttl":      {Spec{Kind: TTL}, ttl},
 		"negative ttl":         {Spec{Kind: TTL, TTL: -s}, ttl},
 		"ttl with interval":    {Spec{Kind: TTL, TTL: s, Interval: s}, both},
-		"http with ttl":        {Spec{Kind: HTTP, HTTP: "http://a", TTL: s, Interval: s}, both},
-		"http, only ttl":       {Spec{Kind: HTTP, HTTP: "http://a", TTL: s}, interval},
-		"tcp without interval": {Spec{Kind: TCP, TCP: "a:1"}, interval},
-		"script, interval < 0": {Spec{Kind: Script, Shell: "true", Interval: -s}, interval},
+		"http with ttl":        {Spec{Kind: HTTP, Target: "http://a", TTL: s, Interval: s}, both},
+		"http, only ttl":       {Spec{Kind: HTTP, Target: "http://a", TTL: s}, interval},
+		"tcp without interval": {Spec{Kind: TCP, Target: "a:1"}, interval},
+		"script, interval < 0": {Spec{Kind: Script, Command: "true", Interval: -s}, interval},
 		"output":               {Spec{Kind: TTL, TTL: s, OutputMaxSize: -1}, "MaxOutputMaxSize must be positive"},
 		"warning > critical":   {Spec{Kind: TTL, TTL: s, FailuresBeforeWarning: 2, FailuresBeforeCritical: 1}, before},
 		"warning alone":        {Spec{Kind: TTL, TTL: s, FailuresBeforeWarning: 1}, before},
-		"kind of later":        {Spec{Kind: "udp", Interval: s}, `Check type "udp" is not supported`},
+		"udp":                  {Spec{Kind: UDP, Target: "a:1", Interval: s}, ""},
+		"grpc":                 {Spec{Kind: GRPC, Target: "a:1/db", Interval: s}, ""},
+		"h2ping":               {Spec{Kind: H2Ping, Target: "a:1", Interval: s}, ""},
+		"docker":               {Spec{Kind: Docker, Target: "c1", Args: []string{"true"}, Interval: s}, ""},
+		"os service":           {Spec{Kind: OSService, Target: "nginx", Interval: s}, ""},
+		"alias":                {Spec{Kind: Alias}, ""},
+		"alias with interval":  {Spec{Kind: Alias, Interval: s}, "Interval cannot be set for Alias checks"},
+		"alias with ttl":       {Spec{Kind: Alias, TTL: s}, "TTL must be not be set for Alias checks"},
+		"grpc, no interval":    {Spec{Kind: GRPC, Target: "a:1"}, interval},
+		"unknown kind":         {Spec{Kind: "icmp", Interval: s}, `Check type "icmp" is not supported`},
+		"docker of nothing":    {Spec{Kind: Docker, Target: "c1", Interval: s}, `Check of type "docker" does not say what to run`},
+		"docker nowhere":       {Spec{Kind: Docker, Command: "true", Interval: s}, `Check of type "docker" does not say what to run`},
 		"no kind":              {Spec{TTL: s}, "Check type is missing"},
 		"script of nothing":    {Spec{Kind: Script, Interval: s}, `Check of type "script" does not say what to run`},
 		"http of nothing":      {Spec{Kind: HTTP, Interval: s}, `Check of type "http" does not say what to run`},
@@ -45,7 +57,7 @@ func TestValidate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.spec.Validate()
-			_, made := New(c.spec, Result{}, func(Result) {}, Env{})
+			_, made := New(c.spec, Result{}, func(Result) {}, Env{Follow: func(context.Context, func(Result)) {}})
 			if c.want == "" {
 				if err != nil || made != nil {
 					t.Fatalf("refused: %v, %v", err, made)
@@ -71,6 +83,11 @@ func TestDefaults(t *testing.T) {
 		{Spec{Kind: Script}, 30 * time.Second, 4096},
 		{Spec{Kind: HTTP}, 10 * time.Second, 4096},
 		{Spec{Kind: TCP, OutputMaxSize: 7}, 10 * time.Second, 7},
+		{Spec{Kind: UDP}, 10 * time.Second, 4096},
+		{Spec{Kind: GRPC}, 10 * time.Second, 4096},
+		{Spec{Kind: H2Ping}, 10 * time.Second, 4096},
+		{Spec{Kind: OSService}, 30 * time.Second, 4096},
+		{Spec{Kind: Docker}, 0, 4096},
 		{Spec{Kind: Script, Timeout: time.Second, OutputMaxSize: 9000}, time.Second, 9000},
 	} {
 		if c.spec.timeout() != c.timeout || c.spec.outputMax() != c.output {

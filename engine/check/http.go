@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,25 +13,37 @@ import (
 // bodyMax is how much of a body is read: a bound on the work an endless body can make, far above any health page.
 const bodyMax = 16 << 20
 
+// userAgent is what servers' access logs and rules know.
+const userAgent = "Consul Health Check"
+
 // newHTTP returns the probe of an http check.
 func newHTTP(spec Spec, env Env) func(context.Context) Result {
-	h := &httpProbe{spec: spec, env: env, header: header(spec.Header), client: &http.Client{
-		Timeout: spec.timeout(),
-		Transport: &http.Transport{
-			Proxy:             http.ProxyFromEnvironment,
-			DialContext:       dialInRun(env.Dial),
-			TLSClientConfig:   env.tlsFor(spec),
-			DisableKeepAlives: true, // a new connection is part of what is checked
-			ForceAttemptHTTP2: true, // else a TLS configuration of our own switches it off
-		},
-	}}
+	h := &httpProbe{spec: spec, env: env, header: header(spec.Header)}
 	if h.spec.Method == "" {
 		h.spec.Method = http.MethodGet
 	}
-	if spec.DisableRedirects {
+	return h.run
+}
+
+// clientFor returns a client that offers the agent's certificate of this moment. Runs of one check do not overlap.
+func (h *httpProbe) clientFor(own *tls.Config) *http.Client {
+	if h.client != nil && h.own == own {
+		return h.client
+	}
+	h.own, h.client = own, &http.Client{
+		Timeout: h.spec.timeout(),
+		Transport: &http.Transport{
+			Proxy:             http.ProxyFromEnvironment,
+			DialContext:       dialInRun(h.env.Dial),
+			TLSClientConfig:   tlsFor(own, h.spec),
+			DisableKeepAlives: true, // a new connection is part of what is checked
+			ForceAttemptHTTP2: true, // else a TLS configuration of our own switches it off
+		},
+	}
+	if h.spec.DisableRedirects {
 		h.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	return h.run
+	return h.client
 }
 
 // runKey finds the context of a run in those derived from it.
@@ -64,7 +77,7 @@ func header(given map[string][]string) http.Header {
 		}
 	}
 	if h.Get("User-Agent") == "" {
-		h.Set("User-Agent", "Consul Health Check") // what servers' access logs and rules know
+		h.Set("User-Agent", userAgent)
 	}
 	if h.Get("Accept") == "" {
 		h.Set("Accept", "text/plain, text/*, */*")
@@ -76,6 +89,7 @@ type httpProbe struct {
 	spec   Spec
 	env    Env
 	header http.Header
+	own    *tls.Config // what client was made with
 	client *http.Client
 }
 
@@ -84,7 +98,7 @@ func (h *httpProbe) run(ctx context.Context) Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes the run's connections
 	ctx = context.WithValue(ctx, runKey{}, ctx)
-	req, err := http.NewRequestWithContext(ctx, h.spec.Method, h.spec.HTTP, strings.NewReader(h.spec.Body))
+	req, err := http.NewRequestWithContext(ctx, h.spec.Method, h.spec.Target, strings.NewReader(h.spec.Body))
 	if err != nil {
 		return Result{Critical, err.Error()}
 	}
@@ -92,7 +106,7 @@ func (h *httpProbe) run(ctx context.Context) Result {
 	if host := h.header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	resp, err := h.client.Do(req)
+	resp, err := h.clientFor(h.env.TLS()).Do(req)
 	if err != nil {
 		return Result{Critical, err.Error()}
 	}
@@ -104,7 +118,7 @@ func (h *httpProbe) run(ctx context.Context) Result {
 		h.env.Logger.Warn("check did not read the whole body", "read", n, "limit", bodyMax, "error", err)
 	}
 	return Result{codeStatus(resp.StatusCode),
-		fmt.Sprintf("HTTP %s %s: %s Output: %s", h.spec.Method, h.spec.HTTP, resp.Status, body)}
+		fmt.Sprintf("HTTP %s %s: %s Output: %s", h.spec.Method, h.spec.Target, resp.Status, body)}
 }
 
 // codeStatus translates an HTTP status code.

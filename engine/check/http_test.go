@@ -81,42 +81,42 @@ func TestHTTP(t *testing.T) {
 		status Status
 		want   string // U stands for the address
 	}{
-		"ok":         {Spec{HTTP: "/code/200"}, Passing, "HTTP GET U: 200 OK Output: body"},
-		"other 2xx":  {Spec{HTTP: "/code/299"}, Passing, "HTTP GET U: 299 status code 299 Output: body"},
-		"no content": {Spec{HTTP: "/code/204"}, Passing, "HTTP GET U: 204 No Content Output: "},
-		"too many":   {Spec{HTTP: "/code/429"}, Warning, "HTTP GET U: 429 Too Many Requests Output: body"},
-		"not found":  {Spec{HTTP: "/code/404"}, Critical, "HTTP GET U: 404 Not Found Output: body"},
-		"failing":    {Spec{HTTP: "/code/503"}, Critical, "HTTP GET U: 503 Service Unavailable Output: body"},
-		"not modified": {Spec{HTTP: "/code/304"}, Critical,
+		"ok":         {Spec{Target: "/code/200"}, Passing, "HTTP GET U: 200 OK Output: body"},
+		"other 2xx":  {Spec{Target: "/code/299"}, Passing, "HTTP GET U: 299 status code 299 Output: body"},
+		"no content": {Spec{Target: "/code/204"}, Passing, "HTTP GET U: 204 No Content Output: "},
+		"too many":   {Spec{Target: "/code/429"}, Warning, "HTTP GET U: 429 Too Many Requests Output: body"},
+		"not found":  {Spec{Target: "/code/404"}, Critical, "HTTP GET U: 404 Not Found Output: body"},
+		"failing":    {Spec{Target: "/code/503"}, Critical, "HTTP GET U: 503 Service Unavailable Output: body"},
+		"not modified": {Spec{Target: "/code/304"}, Critical,
 			"HTTP GET U: 304 Not Modified Output: "},
-		"request": {Spec{HTTP: "/echo"}, Passing, "HTTP GET U: 200 OK Output: GET HTTP/1.1 host=" + host + " " + defaults +
+		"request": {Spec{Target: "/echo"}, Passing, "HTTP GET U: 200 OK Output: GET HTTP/1.1 host=" + host + " " + defaults +
 			" x=[] close=true body="},
-		"method, body": {Spec{HTTP: "/echo", Method: "POST", Body: "hello"}, Passing,
+		"method, body": {Spec{Target: "/echo", Method: "POST", Body: "hello"}, Passing,
 			"HTTP POST U: 200 OK Output: POST HTTP/1.1 host=" + host + " " + defaults + " x=[] close=true body=hello"},
-		"headers": {Spec{HTTP: "/echo", Header: map[string][]string{"host": {"web.example"}, "user-agent": {"me"},
+		"headers": {Spec{Target: "/echo", Header: map[string][]string{"host": {"web.example"}, "user-agent": {"me"},
 			"Accept": {"a/b"}, "x-word": {"1", "2"}}}, Passing,
 			`HTTP GET U: 200 OK Output: GET HTTP/1.1 host=web.example ua=me accept=a/b x=["1" "2"] close=true body=`},
-		"head":      {Spec{HTTP: "/code/200", Method: "HEAD"}, Passing, "HTTP HEAD U: 200 OK Output: "},
-		"long body": {Spec{HTTP: "/long"}, Passing, "HTTP GET U: 200 OK Output: " + strings.Repeat("x", 4093) + "END"},
-		"limit":     {Spec{HTTP: "/long", OutputMaxSize: 5}, Passing, "HTTP GET U: 200 OK Output: xxEND"},
-		"cut body":  {Spec{HTTP: "/cut"}, Passing, "HTTP GET U: 200 OK Output: half"},
-		"redirect":  {Spec{HTTP: "/moved"}, Passing, "HTTP GET U: 200 OK Output: body"},
-		"redirect off": {Spec{HTTP: "/moved", DisableRedirects: true}, Critical,
+		"head":      {Spec{Target: "/code/200", Method: "HEAD"}, Passing, "HTTP HEAD U: 200 OK Output: "},
+		"long body": {Spec{Target: "/long"}, Passing, "HTTP GET U: 200 OK Output: " + strings.Repeat("x", 4093) + "END"},
+		"limit":     {Spec{Target: "/long", OutputMaxSize: 5}, Passing, "HTTP GET U: 200 OK Output: xxEND"},
+		"cut body":  {Spec{Target: "/cut"}, Passing, "HTTP GET U: 200 OK Output: half"},
+		"redirect":  {Spec{Target: "/moved"}, Passing, "HTTP GET U: 200 OK Output: body"},
+		"redirect off": {Spec{Target: "/moved", DisableRedirects: true}, Critical,
 			"HTTP GET U: 302 Found Output: <a href=\"/code/200\">Found</a>.\n\n"},
-		"redirect loop": {Spec{HTTP: "/loop"}, Critical, `Get "/loop": stopped after 10 redirects`},
-		"refused":       {Spec{HTTP: refused}, Critical, `Get "U": dial tcp ` + refused[7:len(refused)-1] + `: connect: connection refused`},
-		"no such form":  {Spec{HTTP: "ftp://a/"}, Critical, `Get "U": unsupported protocol scheme "ftp"`},
-		"no address":    {Spec{HTTP: "http://a b/"}, Critical, `parse "U": invalid character " " in host name`},
-		"bad method":    {Spec{HTTP: "/echo", Method: "G T"}, Critical, `net/http: invalid method "G T"`},
-		"bad header":    {Spec{HTTP: "/echo", Header: map[string][]string{"a:b": {"c"}}}, Critical, `Get "U": net/http: invalid header field name "a:b"`},
+		"redirect loop": {Spec{Target: "/loop"}, Critical, `Get "/loop": stopped after 10 redirects`},
+		"refused":       {Spec{Target: refused}, Critical, `Get "U": dial tcp ` + refused[7:len(refused)-1] + `: connect: connection refused`},
+		"no such form":  {Spec{Target: "ftp://a/"}, Critical, `Get "U": unsupported protocol scheme "ftp"`},
+		"no address":    {Spec{Target: "http://a b/"}, Critical, `parse "U": invalid character " " in host name`},
+		"bad method":    {Spec{Target: "/echo", Method: "G T"}, Critical, `net/http: invalid method "G T"`},
+		"bad header":    {Spec{Target: "/echo", Header: map[string][]string{"a:b": {"c"}}}, Critical, `Get "U": net/http: invalid header field name "a:b"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.spec.Kind = HTTP
-			if strings.HasPrefix(c.spec.HTTP, "/") {
-				c.spec.HTTP = url + c.spec.HTTP
+			if strings.HasPrefix(c.spec.Target, "/") {
+				c.spec.Target = url + c.spec.Target
 			}
 			got := first(t, c.spec, Env{})
-			if want := strings.Replace(c.want, "U", c.spec.HTTP, 1); got != (Result{c.status, want}) {
+			if want := strings.Replace(c.want, "U", c.spec.Target, 1); got != (Result{c.status, want}) {
 				t.Errorf("got %s %.300q\nwant %s %.300q", got.Status, got.Output, c.status, want)
 			}
 		})
@@ -146,7 +146,7 @@ func TestHTTPBounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Now()
-			got := first(t, Spec{Kind: HTTP, HTTP: url + c.path, Timeout: c.within, OutputMaxSize: 4}, Env{})
+			got := first(t, Spec{Kind: HTTP, Target: url + c.path, Timeout: c.within, OutputMaxSize: 4}, Env{})
 			want := Result{c.status, strings.Replace(c.want, "U", url+c.path, 1)}
 			if took := time.Since(begin); got != want || took > 30*time.Second {
 				t.Errorf("got %.300q after %v, want %.300q", got, took, want)
@@ -158,7 +158,7 @@ func TestHTTPBounds(t *testing.T) {
 // net/http would go on with the handshake of a request that has timed out, without end.
 func TestHTTPLeavesNoHandshake(t *testing.T) {
 	l := listen(t)
-	got := first(t, Spec{Kind: HTTP, HTTP: "https://" + l.Addr().String(), Timeout: 200 * time.Millisecond}, Env{})
+	got := first(t, Spec{Kind: HTTP, Target: "https://" + l.Addr().String(), Timeout: 200 * time.Millisecond}, Env{})
 	if got.Status != Critical || !strings.Contains(got.Output, "Client.Timeout exceeded") {
 		t.Errorf("got %q", got)
 	}
@@ -176,7 +176,7 @@ func TestHTTPLeavesNoHandshake(t *testing.T) {
 func TestHTTPEndCutsRequest(t *testing.T) {
 	url := serve(t)
 	asked := make(chan struct{})
-	r, err := New(Spec{Kind: HTTP, HTTP: url + "/never", Interval: time.Hour}, Result{},
+	r, err := New(Spec{Kind: HTTP, Target: url + "/never", Interval: time.Hour}, Result{},
 		func(res Result) { t.Errorf("reported %q", res) }, Env{
 			Rand: func() float64 { return 0 },
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -234,19 +234,19 @@ func TestHTTPS(t *testing.T) {
 		"agent certificate": {picky.URL, Spec{}, withCert, Passing, "200 OK Output: body"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.spec.Kind, c.spec.HTTP = HTTP, c.url+"/code/200"
-			got := first(t, c.spec, Env{TLS: c.tls})
+			c.spec.Kind, c.spec.Target = HTTP, c.url+"/code/200"
+			got := first(t, c.spec, Env{TLS: always(c.tls)})
 			if got.Status != c.status || !strings.Contains(got.Output, c.has) {
 				t.Errorf("got %q, want %s with %q", got, c.status, c.has)
 			}
 		})
 	}
 	// Over HTTP/2 too, an endless body neither hangs the check nor leaves its connection behind (see goleak).
-	got := first(t, Spec{Kind: HTTP, HTTP: two.URL + "/endless", OutputMaxSize: 1}, Env{TLS: trustTwo})
+	got := first(t, Spec{Kind: HTTP, Target: two.URL + "/endless", OutputMaxSize: 1}, Env{TLS: always(trustTwo)})
 	if got.Status != Passing {
 		t.Errorf("got %q", got)
 	}
-	got = first(t, Spec{Kind: HTTP, HTTP: two.URL + "/echo"}, Env{TLS: trustTwo})
+	got = first(t, Spec{Kind: HTTP, Target: two.URL + "/echo"}, Env{TLS: always(trustTwo)})
 	if !strings.Contains(got.Output, "HTTP/2.0") {
 		t.Errorf("not over HTTP/2: %q", got)
 	}

@@ -13,7 +13,7 @@ import (
 type Runner struct {
 	env      Env
 	interval time.Duration
-	probe    func(context.Context) Result // one run; nil for ttl
+	probe    func(context.Context) Result // one run; nil for ttl and alias
 	filter   threshold
 	ttl      *countdown // nil for the others
 	report   func(Result)
@@ -36,16 +36,16 @@ func New(spec Spec, initial Result, report func(Result), env Env) (*Runner, erro
 	r := &Runner{env: env.filled(), interval: spec.Interval, filter: newThreshold(spec), report: report,
 		seen: initial.Status}
 	switch spec.Kind {
-	case Script:
-		r.probe = newScript(spec)
-	case HTTP:
-		r.probe = newHTTP(spec, r.env)
-	case TCP:
-		r.probe = newTCP(spec, r.env)
 	case TTL:
 		r.ttl = newCountdown(spec, initial, r.tell)
+	case Alias:
+		if env.Follow == nil {
+			return nil, errors.New("cannot make a check runner: nothing to follow")
+		}
+	default:
+		r.probe = kinds[spec.Kind].probe(spec, r.env)
 	}
-	if r.ttl == nil && r.interval < minInterval {
+	if r.probe != nil && r.interval < minInterval {
 		r.env.Logger.Warn("check has interval below minimum", "interval", r.interval, "minimum", minInterval)
 		r.interval = minInterval
 	}
@@ -56,8 +56,12 @@ func New(spec Spec, initial Result, report func(Result), env Env) (*Runner, erro
 // with its whole process group and cuts a request short; their results are not reported. Between runs it costs a parked
 // goroutine and a timer.
 func (r *Runner) Run(ctx context.Context) error {
-	if r.ttl != nil {
+	switch {
+	case r.ttl != nil:
 		r.ttl.run(ctx)
+		return nil
+	case r.probe == nil:
+		r.env.Follow(ctx, r.tell)
 		return nil
 	}
 	// Checks registered together, at a start or by one tool, must not all fire together for ever after.

@@ -18,7 +18,7 @@ func paced(t *testing.T, spec Spec, spread float64, d time.Duration, result Stat
 	var log []string
 	begin := time.Now()
 	note := func(what string) { log = append(log, fmt.Sprint(what, " ", time.Since(begin))) }
-	spec.Kind, spec.TCP = TCP, "a:1"
+	spec.Kind, spec.Target = TCP, "a:1"
 	r, err := New(spec, Result{}, func(res Result) { note(string(res.Status)) },
 		Env{Rand: func() float64 { return spread }})
 	if err != nil {
@@ -77,7 +77,7 @@ func TestRandomSpread(t *testing.T) {
 		defer cancel()
 		var group sync.WaitGroup
 		for range n {
-			r, err := New(Spec{Kind: TCP, TCP: "a:1", Interval: interval}, Result{}, func(Result) {}, Env{})
+			r, err := New(Spec{Kind: TCP, Target: "a:1", Interval: interval}, Result{}, func(Result) {}, Env{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestThresholdInRun(t *testing.T) {
 		seq := []Status{Passing, Critical, Critical, Critical, Passing, Passing}
 		begin := time.Now()
 		var got []string
-		r, err := New(Spec{Kind: TCP, TCP: "a:1", Interval: 10 * time.Second, SuccessBeforePassing: 2,
+		r, err := New(Spec{Kind: TCP, Target: "a:1", Interval: 10 * time.Second, SuccessBeforePassing: 2,
 			FailuresBeforeWarning: 2, FailuresBeforeCritical: 3}, Result{}, func(res Result) {
 			got = append(got, fmt.Sprint(res.Status, time.Since(begin)))
 		}, Env{Rand: func() float64 { return 0 }})
@@ -130,10 +130,10 @@ func TestTimeoutOfDial(t *testing.T) {
 			spec Spec
 			want time.Duration
 		}{
-			{Spec{Kind: TCP, TCP: "a:1"}, 10 * time.Second},
-			{Spec{Kind: TCP, TCP: "a:1", Timeout: 3 * time.Second}, 3 * time.Second},
-			{Spec{Kind: HTTP, HTTP: "http://a/"}, 10 * time.Second},
-			{Spec{Kind: HTTP, HTTP: "http://a/", Timeout: time.Minute}, time.Minute},
+			{Spec{Kind: TCP, Target: "a:1"}, 10 * time.Second},
+			{Spec{Kind: TCP, Target: "a:1", Timeout: 3 * time.Second}, 3 * time.Second},
+			{Spec{Kind: HTTP, Target: "http://a/"}, 10 * time.Second},
+			{Spec{Kind: HTTP, Target: "http://a/", Timeout: time.Minute}, time.Minute},
 		} {
 			c.spec.Interval = time.Hour
 			begin := time.Now()

@@ -14,19 +14,18 @@ import (
 // the pipe that long.
 const drainTime = time.Second
 
+// defaultShell is there on every machine and in nearly every container.
+const defaultShell = "/bin/sh"
+
 // newScript returns the probe of a script check. A run lasts until the script has ended and its output is closed by
 // everybody who inherited it, so that two runs never overlap; at the timeout the whole process group is killed. A
 // process that the kernel cannot kill is waited for.
-func newScript(spec Spec) func(context.Context) Result {
-	args := spec.Args
-	if len(args) == 0 {
-		shell := os.Getenv("SHELL")
-		if shell == "" {
-			shell = "/bin/sh"
-		}
-		args = []string{shell, "-c", spec.Shell}
+func newScript(spec Spec, _ Env) func(context.Context) Result {
+	shell := os.Getenv("SHELL")
+	if shell == "" {
+		shell = defaultShell
 	}
-	timeout, keep := spec.timeout(), spec.outputMax()
+	args, timeout, keep := spec.program(shell), spec.timeout(), spec.outputMax()
 	return func(ctx context.Context) Result { return runScript(ctx, args, timeout, keep) }
 }
 
@@ -61,13 +60,18 @@ func runScript(ctx context.Context, args []string, timeout time.Duration, keep i
 
 	if !unhook() {
 		<-killed
-		text := fmt.Sprintf("Timed out (%s) running check", timeout)
-		if kept.total > 0 {
-			text += "\n\n" + kept.captured()
-		}
-		return Result{Critical, text}
+		return timedOut(timeout, kept)
 	}
 	return Result{exitStatus(cmd, err), kept.captured()}
+}
+
+// timedOut is the result of a program that did not end in time.
+func timedOut(timeout time.Duration, kept *tail) Result {
+	text := fmt.Sprintf("Timed out (%s) running check", timeout)
+	if kept.total > 0 {
+		text += "\n\n" + kept.captured()
+	}
+	return Result{Critical, text}
 }
 
 // startPiped starts cmd with stdout and stderr in one pipe and returns the pipe's reading end.
@@ -85,13 +89,24 @@ func startPiped(cmd *exec.Cmd) (*os.File, error) {
 	return r, nil
 }
 
-// exitStatus translates the end of a script, as Nagios plugins mean it but for 2 and up being one.
+// exitStatus translates the end of a script.
 func exitStatus(cmd *exec.Cmd, err error) Status {
 	switch {
 	case err == nil:
 		return Passing
-	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 1:
+	case cmd.ProcessState == nil:
+		return Critical
+	}
+	return exitCode(cmd.ProcessState.ExitCode())
+}
+
+// exitCode translates an exit code, as Nagios plugins mean it but for 2 and up being one, and so -1, a signal.
+func exitCode(code int) Status {
+	switch code {
+	case 0:
+		return Passing
+	case 1:
 		return Warning
 	}
-	return Critical // also a signal (ExitCode -1)
+	return Critical
 }

@@ -29,7 +29,7 @@ func TestScript(t *testing.T) {
 		"empty stdin":        {sh("cat; wc -c | tr -d ' '"), Result{Passing, "0\n"}},
 		"environment":        {sh("echo $CHECK_TEST_WORD"), Result{Passing, "inherited\n"}},
 		"own process group":  {sh(`set -- $(cut -d" " -f1,5 /proc/$$/stat); test $1 = $2 && echo leader`), Result{Passing, "leader\n"}},
-		"shell form":         {Spec{Kind: Script, Shell: "echo $((1+1)) | cat; exit 1"}, Result{Warning, "2\n"}},
+		"shell form":         {Spec{Kind: Script, Command: "echo $((1+1)) | cat; exit 1"}, Result{Warning, "2\n"}},
 		"no shell for args":  {Spec{Kind: Script, Args: []string{"echo", "$HOME", "; ls"}}, Result{Passing, "$HOME ; ls\n"}},
 		"closes its output":  {sh("echo x; exec >&- 2>&-; sleep 0.2; exit 1"), Result{Warning, "x\n"}},
 		"late child":         {sh("(sleep 0.2; echo late) & echo soon"), Result{Passing, "soon\nlate\n"}},
@@ -58,7 +58,7 @@ func TestScriptUsesSHELL(t *testing.T) {
 	}
 	t.Setenv("SHELL", shell)
 	want := Result{Passing, "mine -c a  b\n"}
-	if got := first(t, Spec{Kind: Script, Shell: "a  b"}, Env{}); got != want {
+	if got := first(t, Spec{Kind: Script, Command: "a  b"}, Env{}); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

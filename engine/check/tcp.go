@@ -4,30 +4,25 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 )
 
 // newTCP returns the probe of a tcp check: connect, with TLS if asked, and close.
 func newTCP(spec Spec, env Env) func(context.Context) Result {
 	what := "TCP"
-	var secure *tls.Config
-	if spec.TCPUseTLS {
-		what, secure = "TCP+TLS", env.tlsFor(spec)
-		if host, _, err := net.SplitHostPort(spec.TCP); err == nil && secure.ServerName == "" {
-			secure.ServerName = host
-		}
+	if spec.UseTLS {
+		what = "TCP+TLS"
 	}
-	healthy := Result{Passing, fmt.Sprintf("%s connect %s: Success", what, spec.TCP)}
+	healthy := Result{Passing, fmt.Sprintf("%s connect %s: Success", what, spec.Target)}
 	return func(ctx context.Context) Result {
-		ctx, cancel := context.WithTimeout(ctx, spec.timeout())
+		ctx, cancel := spec.limited(ctx)
 		defer cancel()
-		conn, err := env.Dial(ctx, "tcp", spec.TCP)
+		conn, err := env.Dial(ctx, "tcp", spec.Target)
 		if err != nil {
 			return Result{Critical, err.Error()}
 		}
 		defer conn.Close()
-		if secure != nil {
-			if err := tls.Client(conn, secure).HandshakeContext(ctx); err != nil {
+		if spec.UseTLS {
+			if err := tls.Client(conn, env.tlsTo(spec.Target, spec)).HandshakeContext(ctx); err != nil {
 				return Result{Critical, err.Error()}
 			}
 		}

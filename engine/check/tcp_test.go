@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -25,19 +26,19 @@ func TestTCP(t *testing.T) {
 		status Status
 		want   string // exact, or the end if it starts with "..."
 	}{
-		"open":    {Spec{TCP: open}, Env{}, Passing, "TCP connect " + open + ": Success"},
-		"refused": {Spec{TCP: closed}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
-		"by name, every address": {Spec{TCP: "localhost:" + port}, Env{}, Passing,
+		"open":    {Spec{Target: open}, Env{}, Passing, "TCP connect " + open + ": Success"},
+		"refused": {Spec{Target: closed}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
+		"by name, every address": {Spec{Target: "localhost:" + port}, Env{}, Passing,
 			"TCP connect localhost:" + port + ": Success"}, // the listener has no ::1
-		"no port":     {Spec{TCP: "localhost"}, Env{}, Critical, "dial tcp: address localhost: missing port in address"},
-		"tls":         {Spec{TCP: secure, TCPUseTLS: true}, Env{TLS: trust}, Passing, "TCP+TLS connect " + secure + ": Success"},
-		"tls, name":   {Spec{TCP: secure, TCPUseTLS: true, TLSServerName: "example.com"}, Env{TLS: trust}, Passing, "TCP+TLS connect " + secure + ": Success"},
-		"tls, skip":   {Spec{TCP: secure, TCPUseTLS: true, TLSSkipVerify: true}, Env{}, Passing, "TCP+TLS connect " + secure + ": Success"},
-		"tls unknown": {Spec{TCP: secure, TCPUseTLS: true}, Env{}, Critical, "...certificate signed by unknown authority"},
-		"tls, wrong name": {Spec{TCP: secure, TCPUseTLS: true, TLSServerName: "else.where"}, Env{TLS: trust}, Critical,
+		"no port":     {Spec{Target: "localhost"}, Env{}, Critical, "dial tcp: address localhost: missing port in address"},
+		"tls":         {Spec{Target: secure, UseTLS: true}, Env{TLS: always(trust)}, Passing, "TCP+TLS connect " + secure + ": Success"},
+		"tls, name":   {Spec{Target: secure, UseTLS: true, TLSServerName: "example.com"}, Env{TLS: always(trust)}, Passing, "TCP+TLS connect " + secure + ": Success"},
+		"tls, skip":   {Spec{Target: secure, UseTLS: true, TLSSkipVerify: true}, Env{}, Passing, "TCP+TLS connect " + secure + ": Success"},
+		"tls unknown": {Spec{Target: secure, UseTLS: true}, Env{}, Critical, "...certificate signed by unknown authority"},
+		"tls, wrong name": {Spec{Target: secure, UseTLS: true, TLSServerName: "else.where"}, Env{TLS: always(trust)}, Critical,
 			"...not else.where"},
-		"tls refused": {Spec{TCP: closed, TCPUseTLS: true}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
-		"tls, silent peer": {Spec{TCP: open, TCPUseTLS: true, Timeout: 200 * time.Millisecond}, Env{}, Critical,
+		"tls refused": {Spec{Target: closed, UseTLS: true}, Env{}, Critical, "dial tcp " + closed + ": connect: connection refused"},
+		"tls, silent peer": {Spec{Target: open, UseTLS: true, Timeout: 200 * time.Millisecond}, Env{}, Critical,
 			"context deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +55,7 @@ func TestTCP(t *testing.T) {
 // The connection is closed at once, not when the garbage collector finds it.
 func TestTCPCloses(t *testing.T) {
 	l := listen(t)
-	if got := first(t, Spec{Kind: TCP, TCP: l.Addr().String()}, Env{}); got.Status != Passing {
+	if got := first(t, Spec{Kind: TCP, Target: l.Addr().String()}, Env{}); got.Status != Passing {
 		t.Fatal(got)
 	}
 	conn, err := l.Accept()
@@ -91,9 +92,9 @@ func BenchmarkRun(b *testing.B) {
 	defer func() { l.Close(); <-ended }()
 	env := Env{}.filled()
 	for name, probe := range map[string]func(context.Context) Result{
-		"tcp":    newTCP(Spec{Kind: TCP, TCP: l.Addr().String()}, env),
-		"http":   newHTTP(Spec{Kind: HTTP, HTTP: "http://" + l.Addr().String()}, env),
-		"script": newScript(Spec{Kind: Script, Args: []string{"/bin/true"}}),
+		"tcp":    newTCP(Spec{Kind: TCP, Target: l.Addr().String()}, env),
+		"http":   newHTTP(Spec{Kind: HTTP, Target: "http://" + l.Addr().String()}, env),
+		"script": newScript(Spec{Kind: Script, Args: []string{"/bin/true"}}, env),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -126,3 +127,6 @@ func BenchmarkRun(b *testing.B) {
 		}
 	})
 }
+
+// always is Env.TLS of a configuration that stays.
+func always(c *tls.Config) func() *tls.Config { return func() *tls.Config { return c } }

@@ -154,7 +154,7 @@ func TestTTLUpdateRules(t *testing.T) {
 		}
 	})
 
-	r, err := New(Spec{Kind: Script, Shell: "true", Interval: time.Second}, Result{}, func(Result) {}, Env{})
+	r, err := New(Spec{Kind: Script, Command: "true", Interval: time.Second}, Result{}, func(Result) {}, Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,11 @@ package gossip
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,4 +113,57 @@ func TestRejoinAfterLeave(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		})
 	}
+}
+
+// TestForcedToLeaveWhileJoining: an operator's force-leave and the member's return at one Lamport time do not leave the
+// member leaving for ever in the lists of those who hear of the leaving first.
+func TestForcedToLeaveWhileJoining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		n.Default(simnet.Link{Delay: time.Millisecond, Jitter: time.Millisecond})
+		var pools []*Pool
+		for i, name := range []string{"a", "b", "c", "d", "e"} {
+			pools = append(pools, inBubble(t, name, n.Host(fmt.Sprintf("10.0.0.%d", i+1)), nil))
+			if _, err := pools[i].Join(t.Context(), []string{"10.0.0.1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		home := n.Host("10.0.0.9")
+		x := inBubble(t, "x", home, nil)
+		if _, err := x.Join(t.Context(), []string{"10.0.0.2"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			time.Sleep(time.Minute)
+			home.Kill()
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if got := show(pools[0]); !strings.HasSuffix(got, "x=failed") {
+				t.Fatal(got)
+			}
+			x = inBubble(t, "x", home, nil)
+			left := make(chan error, 1)
+			go func() { left <- pools[0].ForceLeave("x", false) }()
+			if _, err := x.Join(t.Context(), []string{"10.0.0.2"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-left; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			for _, p := range pools {
+				if got := show(p); !strings.HasSuffix(got, "x=alive") {
+					t.Errorf("%s sees %s", p.name, got)
+				}
+			}
+		}
+		for _, p := range append(pools, x) {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+	})
 }

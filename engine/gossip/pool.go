@@ -25,7 +25,7 @@ type Pool struct {
 	serf     *serf.Serf
 	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
 	log      *lineWriter
-	work     sync.WaitGroup // receive, answerKeys, Join and Leave
+	work     sync.WaitGroup // receive, answerKeys, seek, Join and Leave
 	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
 	feeds    feeds
 	keyring  *Keyring         // nil without encryption
@@ -67,7 +67,9 @@ func (p *Pool) receive() {
 				continue
 			}
 			if e, ok := toEvent(e); ok {
-				p.rules.follow(e)
+				for _, m := range p.rules.follow(e) {
+					p.work.Go(func() { p.seek(m) })
+				}
 				p.feeds.publish(e)
 			}
 		case <-p.stop:
@@ -97,49 +99,6 @@ func (p *Pool) Local() Member {
 	m := p.self // it has left, and another member had it pruned
 	m.Tags, m.Status = copyTags(m.Tags), StatusLeft
 	return m
-}
-
-// Join connects this pool with those of the members at the addresses, host[:port], where a host name stands for all its
-// IPs. It returns how many answered, and no error if one did; else a fault with Consul's text. It takes as long as the
-// dials do, up to some ten seconds each. It cannot be called off: when ctx ends first, Join returns its error and the
-// dialling goes on until the pool is closed. User events from before are not delivered.
-func (p *Pool) Join(ctx context.Context, addrs []string) (int, error) {
-	type outcome struct {
-		n   int
-		err error
-	}
-	done := make(chan outcome, 1)
-	p.ending.Lock()
-	if p.closed {
-		p.ending.Unlock()
-		return 0, fmt.Errorf("cannot join: %w", errClosed)
-	}
-	p.work.Go(func() {
-		n, err := p.serf.Join(addrs, true)
-		done <- outcome{n, err}
-	})
-	p.ending.Unlock()
-	select {
-	case o := <-done:
-		if o.err == nil {
-			return o.n, nil
-		}
-		return o.n, p.joinFault(addrs, o.err)
-	case <-ctx.Done():
-		return 0, fmt.Errorf("cannot wait for the end of joining: %w", ctx.Err())
-	}
-}
-
-func (p *Pool) joinFault(addrs []string, err error) error {
-	// memberlist 0.5 wrote its errors with a capital; the text is part of the HTTP API.
-	text := strings.ReplaceAll(err.Error(), "\t* failed to ", "\t* Failed to ")
-	for _, sign := range signs[:3] { // those of kindKey
-		if strings.Contains(text, sign.words) {
-			p.tally.note(kindKey, strings.Join(addrs, " "), oneLine(text))
-			text = strings.ReplaceAll(text, sign.words, sign.words+" (the keys of that agent and of this one differ; see `encrypt` and `keyring -list`)")
-		}
-	}
-	return &fault.Error{Kind: fault.Internal, Text: text}
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

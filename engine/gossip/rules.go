@@ -26,6 +26,7 @@ type rules struct {
 	mu    sync.Mutex        // guards the rest
 	alive map[string]holder // by name; this member is not in it
 	names map[string]string // ID → name of the live member that has it
+	moved map[string]string // name of a live member → address from which one with its ID, too, was refused last
 }
 
 // holder is who has a name.
@@ -33,7 +34,7 @@ type holder struct{ id, addr string }
 
 func newRules(o *Options, addr string, t *tally) *rules {
 	return &rules{name: o.Name, id: o.Tags[tagID], addr: addr, accept: o.Accept, tally: t,
-		alive: map[string]holder{}, names: map[string]string{}}
+		alive: map[string]holder{}, names: map[string]string{}, moved: map[string]string{}}
 }
 
 // NotifyMerge implements memberlist.MergeDelegate: it is asked about all that the other side of a join knows. Its error ends
@@ -88,6 +89,9 @@ func (r *rules) unique(name, id, addr string) error {
 		return claimsID(name, id, addr, r.name, r.addr, "this agent")
 	}
 	if h, is := r.alive[name]; is && h.addr != addr {
+		if id != "" && id == h.id {
+			r.moved[name] = addr
+		}
 		return claimsName(name, id, addr, h, "a live member")
 	}
 	if other, is := r.names[id]; is && id != "" && other != name && r.alive[other].addr != addr {
@@ -111,8 +115,9 @@ func claimsID(name, id, addr, holder, at, whose string) error {
 		"give one of them another node_id, or remove the copied node-id file", name, addr, id, whose, holder, at)
 }
 
-// follow keeps the list of the live in step with the pool's events.
-func (r *rules) follow(e Event) {
+// follow keeps the list of the live in step with the pool's events. It returns where those are now that have failed and were
+// refused at another address before.
+func (r *rules) follow(e Event) (elsewhere []mover) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range e.Members {
@@ -123,6 +128,10 @@ func (r *rules) follow(e Event) {
 			delete(r.names, h.id)
 		}
 		delete(r.alive, m.Name)
+		if addr, is := r.moved[m.Name]; is && e.Kind == Failed {
+			elsewhere = append(elsewhere, mover{m.Name, addr})
+		}
+		delete(r.moved, m.Name)
 		if e.Kind == Joined || e.Kind == Updated && m.Status == StatusAlive {
 			h := holder{m.Tags[tagID], hostPort(m.Addr, int(m.Port))}
 			r.alive[m.Name] = h
@@ -131,6 +140,7 @@ func (r *rules) follow(e Event) {
 			}
 		}
 	}
+	return elsewhere
 }
 
 // nodeMember reads a member as memberlist shows it. What others sent is checked: Serf does so only for its own delegates.

@@ -19,13 +19,11 @@ type Placed interface {
 // Sorter orders lists by round-trip time. The coordinates it needs are a feature that stands above those whose lists it
 // sorts, so it lies on the Shelf; while there is none, nothing is sorted.
 type Sorter interface {
-	// Near returns the elements of the list in ascending round-trip time from the origin, equals in their order, those of
-	// unknown distance last. nil: the place of the origin itself is not known, or nothing could be read.
-	Near(ctx context.Context, o Options, from Origin, list Placed) []int
+	// Near returns the elements of the list in ascending round-trip time from a node, equals in their order, those of
+	// unknown distance last. The node is the one of the name or, if that is "", the one of the address. nil: the place of
+	// the node itself is not known, or nothing could be read.
+	Near(ctx context.Context, o Options, node, address string, list Placed) []int
 }
-
-// Origin is the node that distances are measured from: the one of a name or, if that is "", the one of an address.
-type Origin struct{ Node, Address string }
 
 // Words that stand for a node in ?near.
 const (
@@ -33,15 +31,15 @@ const (
 	clientItself = "_ip"    // the node that the question came from
 )
 
-// originOf reads ?near, which is not empty.
-func originOf(r *httpd.Request, h *Host) Origin {
+// originOf reads ?near, which is not empty: the name or the address of the node that distances are measured from.
+func originOf(r *httpd.Request, h *Host) (node, address string) {
 	switch near := r.Params.Near; near {
 	case agentItself:
-		return Origin{Node: h.Self.Node}
+		return h.Self.Node, ""
 	case clientItself:
-		return Origin{Address: clientAddress(r.HTTP)}
+		return "", clientAddress(r.HTTP)
 	default:
-		return Origin{Node: near}
+		return near, ""
 	}
 }
 
@@ -71,7 +69,8 @@ func (a Answer) ReplyNear(r *httpd.Request, h *Host, m Meta) httpd.Reply {
 	if !ok {
 		return a.Reply(m)
 	}
-	order := sorter.Near(r.Context(), Options{Token: p.Token}, originOf(r, h), list)
+	node, address := originOf(r, h)
+	order := sorter.Near(r.Context(), Options{Token: p.Token}, node, address, list)
 	if order == nil {
 		return a.Reply(m)
 	}

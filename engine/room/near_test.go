@@ -12,21 +12,21 @@ import (
 func TestOrigin(t *testing.T) {
 	for _, c := range []struct {
 		near, peer, forwarded string
-		want                  Origin
+		node, address         string
 	}{
-		{"n2", "10.0.0.1:1", "", Origin{Node: "n2"}},
-		{"_agent", "10.0.0.1:1", "", Origin{Node: "self"}},
-		{"_ip", "10.0.0.1:1", "", Origin{Address: "10.0.0.1"}},
-		{"_ip", "[2001:db8::1]:1", "", Origin{Address: "2001:db8::1"}},
-		{"_ip", "10.0.0.1:1", " 10.0.0.2 , 10.0.0.3", Origin{Address: "10.0.0.2"}},
-		{"_ip", "@", "", Origin{}},
+		{"n2", "10.0.0.1:1", "", "n2", ""},
+		{"_agent", "10.0.0.1:1", "", "self", ""},
+		{"_ip", "10.0.0.1:1", "", "", "10.0.0.1"},
+		{"_ip", "[2001:db8::1]:1", "", "", "2001:db8::1"},
+		{"_ip", "10.0.0.1:1", " 10.0.0.2 , 10.0.0.3", "", "10.0.0.2"},
+		{"_ip", "@", "", "", ""},
 	} {
 		r := &httpd.Request{HTTP: &http.Request{RemoteAddr: c.peer, Header: http.Header{}}, Params: httpd.Params{Near: c.near}}
 		if c.forwarded != "" {
 			r.HTTP.Header.Set("X-Forwarded-For", c.forwarded)
 		}
-		if got := originOf(r, &Host{Self: Identity{Node: "self"}}); got != c.want {
-			t.Errorf("%s from %s for %q: %+v, want %+v", c.near, c.peer, c.forwarded, got, c.want)
+		if node, address := originOf(r, &Host{Self: Identity{Node: "self"}}); node != c.node || address != c.address {
+			t.Errorf("%s from %s for %q: node %q, address %q, want %q, %q", c.near, c.peer, c.forwarded, node, address, c.node, c.address)
 		}
 	}
 }

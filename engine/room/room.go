@@ -71,19 +71,20 @@ type Identity struct {
 
 // Host is what a feature may know of the agent it runs in, and ask of it.
 type Host struct {
-	Door     Door
-	Self     Identity
-	Log      *slog.Logger
-	Disk     disk.FS      // where Dir lies
-	Dir      string       // the data directory; "" keeps everything in memory
-	Cluster  Cluster      // the servers
-	Raft     Raft         // their log; nil on agents that are not servers
-	LAN, WAN *gossip.Pool // WAN is nil on agents that are not servers
-	Roster   *roster.Roster
-	Certs    *cert.Keeper // those of this agent; nil where no agent runs
-	Reports  *Reports     // what it says of itself
-	Shelf    *shelf.Shelf // what features of this agent leave for each other
-	Agent    Agent        // the process itself
+	Door       Door
+	Self       Identity
+	Log        *slog.Logger
+	Disk       disk.FS      // where Dir lies
+	Dir        string       // the data directory; "" keeps everything in memory
+	Cluster    Cluster      // the servers
+	Raft       Raft         // their log; nil on agents that are not servers
+	LAN, WAN   *gossip.Pool // WAN is nil on agents that are not servers
+	Roster     *roster.Roster
+	Certs      *cert.Keeper // those of this agent between agents; nil where no agent runs
+	HTTPSCerts *cert.Keeper // those of its HTTPS port; nil if it has none
+	Reports    *Reports     // what it says of itself
+	Shelf      *shelf.Shelf // what features of this agent leave for each other
+	Agent      Agent        // the process itself
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.

@@ -27,7 +27,8 @@ Prints the name of each datacenter known to the servers, the nearest first.`},
 Prints a table of the nodes, of one service or with certain metadata if asked.
 
     $ {name} catalog nodes -detailed -node-meta=rack=b2`},
-		{Path: "catalog services", Summary: "Lists the services", Usage: "[options]", Flags: verbServices, Help: `
+		{Path: "catalog services", Summary: "Lists the services", Usage: "[options]", Flags: verbServices, Also: []string{"services list", "services show"},
+			Help: `
 Prints the names of the services, of one node if asked.
 
     $ {name} catalog services -node=web-1 -tags`},

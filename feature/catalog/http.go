@@ -18,8 +18,8 @@ func (a handlers) routes() []httpd.Route {
 			Discovery: true, Filter: filter}
 	}
 	return []httpd.Route{
-		{Method: "PUT", Path: "/v1/catalog/register", Serve: a.register, SingleTenant: true},
-		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true},
+		{Method: "PUT", Path: "/v1/catalog/register", Serve: a.register, SingleTenant: true, Legacy: true},
+		{Method: "PUT", Path: "/v1/catalog/deregister", Serve: a.deregister, SingleTenant: true, Legacy: true},
 		{Method: "GET", Path: "/v1/catalog/datacenters", Serve: a.datacenters},
 		read("/v1/catalog/nodes", NodeView{}, a.nodes),
 		read("/v1/catalog/services", instanceView{}, a.services),
@@ -70,7 +70,7 @@ func (a handlers) datacenters(r *httpd.Request) (httpd.Reply, error) {
 }
 
 func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
-	return Read(r, a.host, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)}, false)
+	return Read(r, a.host, NodesQuery{Meta: WordsOf(r.Params.NodeMeta)}, false)
 }
 
 // Read asks the door what the request wants to know and makes a reply of the answer. cacheable marks the endpoints that
@@ -105,7 +105,7 @@ func markCached(r *httpd.Request, m *room.Meta) {
 }
 
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
-	meta := MetaWords(r.Params.NodeMeta)
+	meta := WordsOf(r.Params.NodeMeta)
 	if r.Filter == nil || r.Query("peer") != "" {
 		return Read(r, a.host, ServicesQuery{Meta: meta}, true)
 	}
@@ -129,8 +129,8 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return Read(r, a.host, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
-		Meta: MetaWords(r.Params.NodeMeta)}, true)
+	return Read(r, a.host, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: WordsOf(r.QueryAll("tag")),
+		Meta: WordsOf(r.Params.NodeMeta)}, true)
 }
 
 func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {

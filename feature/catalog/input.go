@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"regexp"
@@ -107,7 +108,8 @@ func (n *Node) check() error {
 func (in *serviceInput) service(node string) *Service {
 	s := &Service{Node: node, Kind: in.Kind, ID: in.ID, Service: in.Service, Tags: in.Tags, Address: in.Address,
 		SocketPath: in.SocketPath, Meta: in.Meta, Port: in.Port, EnableTagOverride: in.EnableTagOverride,
-		TaggedAddresses: TaggedOf(in.TaggedAddresses), Weights: Weights{1, 1}}
+		Weights: Weights{1, 1}}
+	s.SetTagged(in.TaggedAddresses)
 	s.ID = s.id()
 	if in.Weights != nil {
 		s.Weights = *in.Weights
@@ -131,21 +133,20 @@ func (s *Service) check() error {
 	return nil
 }
 
-// TaggedOf makes the stored form of tagged addresses: sorted by name.
-func TaggedOf(m map[string]AddressView) []taggedAddress {
+// SetTagged gives the instance tagged addresses, whose stored form is sorted by name.
+func (s *Service) SetTagged(m map[string]AddressView) {
 	names := wire.Pairs{}
 	for name := range m {
 		names = append(names, wire.Pair{Key: name})
 	}
-	var list []taggedAddress
+	s.TaggedAddresses = nil
 	for _, p := range wire.PairsOf(names.Map()) {
-		list = append(list, taggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
+		s.TaggedAddresses = append(s.TaggedAddresses, taggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
 	}
-	return list
 }
 
-// Operation is an operation of a transaction as a body has it: at most one member is set.
-type Operation struct {
+// operation is an operation of a transaction as a body has it: at most one member is set.
+type operation struct {
 	Node *struct {
 		Verb string
 		Node nodeInput
@@ -167,23 +168,43 @@ type nodeInput struct {
 	Locality                                           json.RawMessage
 }
 
-// Op returns the operation, nil for none. datacenter is that of nodes for which the body names none.
-func (in *Operation) Op(datacenter string) *Op {
+// ReadJSON makes the operation that a body has under one of three members, the first that is neither absent nor null.
+// datacenter is that of nodes for which the body names none. false: there is no operation.
+func (o *Op) ReadJSON(node, service, check json.RawMessage, datacenter string) (bool, error) {
+	var in operation
+	for _, member := range [...]struct {
+		raw json.RawMessage
+		to  any
+	}{{node, &in.Node}, {service, &in.Service}, {check, &in.Check}} {
+		if member.raw == nil {
+			continue
+		}
+		d := json.NewDecoder(bytes.NewReader(member.raw))
+		d.DisallowUnknownFields()
+		if err := d.Decode(member.to); err != nil {
+			return false, err
+		}
+	}
+	*o = in.op(datacenter)
+	return o.Record != Record{}, nil
+}
+
+func (in *operation) op(datacenter string) Op {
 	switch {
 	case in.Node != nil:
 		n := in.Node.Node
-		return &Op{Verb: in.Node.Verb, Record: Record{Node: &Node{ID: strings.ToLower(n.ID), Node: n.Node, Address: n.Address,
+		return Op{Verb: in.Node.Verb, Record: Record{Node: &Node{ID: strings.ToLower(n.ID), Node: n.Node, Address: n.Address,
 			Datacenter: cmp.Or(n.Datacenter, datacenter), TaggedAddresses: n.TaggedAddresses, Meta: n.Meta, ModifyIndex: n.ModifyIndex}}}
 	case in.Service != nil:
 		s := in.Service.Service.service(in.Service.Node)
 		s.ModifyIndex = in.Service.Service.ModifyIndex
-		return &Op{Verb: in.Service.Verb, Record: Record{Service: s}}
+		return Op{Verb: in.Service.Verb, Record: Record{Service: s}}
 	case in.Check != nil:
 		c := in.Check.Check.check()
 		c.ModifyIndex = in.Check.Check.ModifyIndex
-		return &Op{Verb: in.Check.Verb, Record: Record{Check: c}}
+		return Op{Verb: in.Check.Verb, Record: Record{Check: c}}
 	}
-	return nil
+	return Op{}
 }
 
 func (in *checkInput) check() *Check {

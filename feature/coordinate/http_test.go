@@ -158,7 +158,7 @@ func TestNearAddress(t *testing.T) {
 			{"10.0.0.9", nil},
 			{"", nil},
 		} {
-			if got := (sorter{a.Door}).Near(t.Context(), room.Options{}, room.Origin{Address: c.address}, list); !slices.Equal(got, c.want) {
+			if got := (sorter{a.Door}).Near(t.Context(), room.Options{}, "", c.address, list); !slices.Equal(got, c.want) {
 				t.Errorf("%q: %v, want %v", c.address, got, c.want)
 			}
 		}
@@ -240,10 +240,10 @@ func (failing) Read(context.Context, room.Query, room.Options) (room.Answer, roo
 
 // TestNearIsAFavour: where the places cannot be read, the list is given as it is.
 func TestNearIsAFavour(t *testing.T) {
-	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, room.Origin{Address: "10.0.0.1"}, catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
+	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, "", "10.0.0.1", catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
 		t.Errorf("order %v", order)
 	}
-	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, room.Origin{Node: "n1"}, catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
+	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, "n1", "", catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
 		t.Errorf("order %v", order)
 	}
 }
@@ -257,7 +257,7 @@ func BenchmarkNear(b *testing.B) {
 	}
 	s := sorter{fixed{answer: room.Answer{Value: places}}}
 	for b.Loop() {
-		if s.Near(b.Context(), room.Options{}, room.Origin{Node: "n0001"}, list) == nil {
+		if s.Near(b.Context(), room.Options{}, "n0001", "", list) == nil {
 			b.Fatal("no order")
 		}
 	}

@@ -19,16 +19,16 @@ import (
 type sorter struct{ door room.Door }
 
 // Near implements room.Sorter. A stale read will do: places move little, and every server has them.
-func (s sorter) Near(ctx context.Context, o room.Options, origin room.Origin, list room.Placed) []int {
+func (s sorter) Near(ctx context.Context, o room.Options, node, address string, list room.Placed) []int {
 	o = room.Options{Token: o.Token, Datacenter: o.Datacenter, Consistency: httpd.Stale}
 	answer, _, err := s.door.Read(ctx, NodesQuery{}, o)
 	if err != nil {
 		return nil // an order is a favour: the list itself is there
 	}
 	known := answer.Value.(List)
-	from := known.find(origin.Node)
-	if origin.Node == "" {
-		from = s.at(ctx, o, known, origin.Address)
+	from := known.find(node)
+	if node == "" {
+		from = s.at(ctx, o, known, address)
 	}
 	if from == nil {
 		return nil

@@ -52,7 +52,7 @@ func racked(c *catalog.Register, rack string) *catalog.Register {
 	return c
 }
 
-func rack(name string) catalog.Words { return catalog.MetaWords(map[string]string{"rack": name}) }
+func rack(name string) catalog.Words { return catalog.WordsOf(map[string]string{"rack": name}) }
 
 // lab runs Commands straight on a store.
 type lab struct {

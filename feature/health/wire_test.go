@@ -23,7 +23,7 @@ func travelling() []roomtest.Case {
 	checks := []any{CheckList{}, CheckList(nil), CheckList{own, full, empty, {}}}
 	return []roomtest.Case{
 		{Query: ServiceQuery{}},
-		{Query: ServiceQuery{Service: "web", Tags: catalog.JoinWords([]string{"a", "b"}), Meta: "x\x01y", Passing: true},
+		{Query: ServiceQuery{Service: "web", Tags: catalog.WordsOf([]string{"a", "b"}), Meta: "x\x01y", Passing: true},
 			Answers: []any{EntryList{}, EntryList(nil), EntryList{{n1, web, []*catalog.Check{own, full}}, {n2, bare, nil},
 				{n2, bare, []*catalog.Check{}}, {n1, bare, []*catalog.Check{own, empty}}}}},
 		{Query: EveryQuery{}, Answers: []any{EntryList{}, EntryList{{n1, web, []*catalog.Check{own, full}}, {n2, bare, nil}}}},

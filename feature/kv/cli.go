@@ -23,19 +23,22 @@ Reads, writes and removes keys of the key/value store:
     $ {name} kv get redis/config/connections
     5
     $ {name} kv get -recurse redis/`},
-		{Path: "kv get", Summary: "Reads a key, or the keys under a prefix", Usage: "[options] [KEY_OR_PREFIX]", Flags: verbGet, Help: `
+		{Path: "kv get", Summary: "Reads a key, or the keys under a prefix", Usage: "[options] [KEY_OR_PREFIX]", Flags: verbGet, Also: []string{"kv list", "kv ls", "kv read", "kv show", "kv keys"},
+			Help: `
 Prints the value of a key, as it is and with a newline. A missing key is an
 error. With -recurse the keys that start with the prefix are printed with their
 values, with -keys their names up to the next separator.
 
     $ {name} kv get -detailed redis/config/connections`},
-		{Path: "kv put", Summary: "Sets or updates a key", Usage: "[options] KEY [DATA]", Flags: verbPut, Help: `
+		{Path: "kv put", Summary: "Sets or updates a key", Usage: "[options] KEY [DATA]", Flags: verbPut, Also: []string{"kv set", "kv write", "kv add"},
+			Help: `
 Writes DATA to a key. "@FILE" reads the data from a file and "-" from stdin,
 byte for byte; without DATA the value is empty.
 
     $ {name} kv put config/page @page.json
     $ {name} kv put -cas -modify-index=844 config/page "new"`},
-		{Path: "kv delete", Summary: "Removes a key, or all keys under a prefix", Usage: "[options] KEY_OR_PREFIX", Flags: verbDelete, Help: `
+		{Path: "kv delete", Summary: "Removes a key, or all keys under a prefix", Usage: "[options] KEY_OR_PREFIX", Flags: verbDelete, Also: []string{"kv rm", "kv remove", "kv del"},
+			Help: `
 Removes a key; a key that does not exist is no error. With -recurse every key
 that starts with the prefix is removed.
 

@@ -17,22 +17,31 @@ import (
 	"rostra/kit/cli"
 )
 
-// Verbs returns the commands that register services with the agent asked.
+// Verbs returns the commands about what the agent asked runs: its services, and whether they are in use.
 func Verbs() []cli.Verb {
 	return []cli.Verb{
+		{Path: "maint", Summary: "Takes the node or a service out of use and back", Usage: "[options]", Flags: verbMaint, Help: `
+Puts the agent's node, or one of its services, into maintenance: its instances
+are critical and DNS leaves them out, until it is disabled again, also over a
+restart. Without -enable and -disable it prints what is in maintenance.
+
+    $ {name} maint -enable -reason="new disk"
+    $ {name} maint -disable -service=web`},
 		{Path: "services", Summary: "Registers and removes services of the agent", Help: `
 Registers services with the agent asked, or removes them:
 
     $ {name} services register web.json
     $ {name} services deregister -id=web`},
-		{Path: "services register", Summary: "Registers services", Usage: "[options] [FILE...]", Flags: verbRegister, Help: `
+		{Path: "services register", Summary: "Registers services", Usage: "[options] [FILE...]", Flags: verbRegister, Also: []string{"services add", "services create"},
+			Help: `
 Registers the services of configuration files (HCL or JSON, with "service" or
 "services"), or the one that the flags describe. The agent keeps it over a
 restart. Checks can only come from files.
 
     $ {name} services register web.json
     $ {name} services register -name=web -port=80 -tag=v2`},
-		{Path: "services deregister", Summary: "Removes services", Usage: "[options] [FILE...]", Flags: verbDeregister, Help: `
+		{Path: "services deregister", Summary: "Removes services", Usage: "[options] [FILE...]", Flags: verbDeregister, Also: []string{"services delete", "services remove", "services rm", "services unregister"},
+			Help: `
 Removes the service with the given ID, or those of configuration files. Services
 that were defined in the agent's own files come back with its next start.
 

@@ -66,6 +66,9 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 	if in.Address == "0.0.0.0" || in.Address == "::" || in.Address == "[::]" {
 		return nil, fault.New(fault.Invalid, "Invalid service address")
 	}
+	if in.SocketPath != "" && (in.Address != "" || in.Port != 0) {
+		return nil, fault.New(fault.Invalid, "Validation failed: SocketPath cannot be set beside Address or Port")
+	}
 	if err := catalog.CheckMeta(in.Meta, false); err != nil {
 		return nil, fault.New(fault.Invalid, "Invalid Service Meta: %s", err)
 	}
@@ -85,7 +88,7 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 		s.Weights = *in.Weights
 	}
 	tagged, err := in.tagged()
-	s.TaggedAddresses = catalog.TaggedOf(tagged)
+	s.SetTagged(tagged)
 	return s, err
 }
 
@@ -170,36 +173,44 @@ func (in *checkInput) script() (member string) {
 	return ""
 }
 
-// spec makes what the runner needs. Kinds of check that this version does not run are refused by name.
-func (in *checkInput) spec() (check.Spec, error) {
-	for _, unbuilt := range []struct {
-		set  bool
-		kind string
-	}{
-		{in.GRPC != "", "grpc"}, {in.UDP != "", "udp"}, {in.AliasNode != "" || in.AliasService != "", "alias"},
-		{in.DockerContainerID != "", "docker"}, {in.H2PING != "", "h2ping"}, {in.OSService != "", "os_service"},
-	} {
-		if unbuilt.set {
-			return check.Spec{}, fault.New(fault.Invalid, "Invalid check: checks of type %s are not supported by this version of Rostra yet; use http, tcp, script or ttl", unbuilt.kind)
-		}
+// kind returns how the check is run and what it asks. If a definition has members of several kinds, the order is that of
+// spec http/agent.md.
+func (in *checkInput) kind() (kind check.Kind, target string, useTLS bool) {
+	switch alias := in.AliasNode != "" || in.AliasService != ""; {
+	case in.GRPC != "":
+		return check.GRPC, in.GRPC, in.GRPCUseTLS
+	case in.HTTP != "":
+		return check.HTTP, in.HTTP, false
+	case in.TTL > 0 && !alias: // both is an error, not a choice
+		return check.TTL, "", false
+	case in.TCP != "":
+		return check.TCP, in.TCP, in.TCPUseTLS
+	case in.UDP != "":
+		return check.UDP, in.UDP, false
+	case alias:
+		return check.Alias, "", false
+	case in.DockerContainerID != "":
+		return check.Docker, in.DockerContainerID, false
+	case in.script() != "":
+		return check.Script, "", false
+	case in.H2PING != "":
+		return check.H2Ping, in.H2PING, in.H2PingUseTLS == nil || *in.H2PingUseTLS
+	case in.OSService != "":
+		return check.OSService, in.OSService, false
 	}
-	s := check.Spec{Args: in.Args, Shell: in.Script, HTTP: in.HTTP, Method: in.Method, Body: in.Body, Header: in.Header,
-		DisableRedirects: in.DisableRedirects, TCP: in.TCP, TCPUseTLS: in.TCPUseTLS, TLSSkipVerify: in.TLSSkipVerify,
-		TLSServerName: in.TLSServerName, TTL: dur(in.TTL), Interval: dur(in.Interval), Timeout: dur(in.Timeout),
-		OutputMaxSize: in.OutputMaxSize, SuccessBeforePassing: in.SuccessBeforePassing,
+	return "", "", false
+}
+
+// spec makes what the runner needs.
+func (in *checkInput) spec() (check.Spec, error) {
+	kind, target, useTLS := in.kind()
+	s := check.Spec{Kind: kind, Target: target, UseTLS: useTLS, Args: in.Args, Command: in.Script, Shell: in.Shell,
+		Method: in.Method, Body: in.Body, Header: in.Header, DisableRedirects: in.DisableRedirects,
+		TLSSkipVerify: in.TLSSkipVerify, TLSServerName: in.TLSServerName, TTL: dur(in.TTL), Interval: dur(in.Interval),
+		Timeout: dur(in.Timeout), OutputMaxSize: in.OutputMaxSize, SuccessBeforePassing: in.SuccessBeforePassing,
 		FailuresBeforeWarning: in.FailuresBeforeWarning, FailuresBeforeCritical: in.FailuresBeforeCritical}
 	if s.FailuresBeforeWarning == 0 {
 		s.FailuresBeforeWarning = s.FailuresBeforeCritical
-	}
-	switch {
-	case in.HTTP != "":
-		s.Kind = check.HTTP
-	case in.TTL > 0:
-		s.Kind = check.TTL
-	case in.TCP != "":
-		s.Kind = check.TCP
-	case len(in.Args) > 0 || in.Script != "":
-		s.Kind = check.Script
 	}
 	if err := s.Validate(); err != nil {
 		return s, fault.New(fault.Invalid, "Invalid check: %s", err)

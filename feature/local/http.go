@@ -22,16 +22,21 @@ func (a handlers) routes() []httpd.Route {
 	put := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
 		return httpd.Route{Method: "PUT", Path: "/v1/agent/" + path, Serve: serve, SingleTenant: true}
 	}
+	old := func(path string, serve func(*httpd.Request) (httpd.Reply, error)) httpd.Route {
+		r := put(path, serve)
+		r.Legacy = true
+		return r
+	}
 	return []httpd.Route{
-		put("service/register", a.registerService),
-		put("service/deregister/", a.deregisterService),
+		old("service/register", a.registerService),
+		old("service/deregister/", a.deregisterService),
 		put("service/maintenance/", a.serviceMaintenance),
 		put("maintenance", a.nodeMaintenance),
-		put("check/register", a.registerCheck),
-		put("check/deregister/", a.deregisterCheck),
-		put("check/pass/", a.ttl(check.Passing)),
-		put("check/warn/", a.ttl(check.Warning)),
-		put("check/fail/", a.ttl(check.Critical)),
+		old("check/register", a.registerCheck),
+		old("check/deregister/", a.deregisterCheck),
+		old("check/pass/", a.ttl(check.Passing)),
+		old("check/warn/", a.ttl(check.Warning)),
+		old("check/fail/", a.ttl(check.Critical)),
 		put("check/update/", a.updateCheck),
 		{Method: "GET", Path: "/v1/agent/services", Serve: a.services, SingleTenant: true, Filter: AgentView{}},
 		{Method: "GET", Path: "/v1/agent/service/", Serve: a.service, SingleTenant: true},
@@ -84,6 +89,9 @@ func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
 		return httpd.Reply{}, err
 	}
 	a.k.sendNow(r.Context(), item{id: in.id()})
+	if in.mesh() {
+		return httpd.Reply{Header: http.Header{"X-Rostra-Warning": {noMesh}}}, nil
+	}
 	return httpd.Reply{}, nil
 }
 
@@ -188,7 +196,7 @@ func (k *keeper) replaced(c *checked) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.checks[id]
-	return now != c || now.runner != nil && k.crew.ctx.Err() == nil
+	return now != c || now.runner != nil && !k.crew.Closed()
 }
 
 // mode reads the parameters of a maintenance request.

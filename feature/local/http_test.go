@@ -1,6 +1,7 @@
 package local
 
 import (
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ var texts = []struct {
 	{"PUT", "service/register", `{"Name":"w","Port":"80"}`, 400, `Request decode failed: json: cannot unmarshal string into Go value of type int`},
 	{"PUT", "service/register", `{"Name":"w","Address":"0.0.0.0"}`, 400, "Invalid service address"},
 	{"PUT", "service/register", `{"Name":"w","Address":"[::]"}`, 400, "Invalid service address"},
+	{"PUT", "service/register", `{"Name":"w","SocketPath":"/run/w","Port":1}`, 400, "Validation failed: SocketPath cannot be set beside Address or Port"},
 	{"PUT", "service/register", `{"Name":"w","Meta":{"a b":"c"}}`, 400, "Invalid Service Meta: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters"},
 	{"PUT", "service/register", `{"Name":"w","Weights":{"Passing":0,"Warning":1}}`, 400, "Invalid Weights: Passing must be greater than 0"},
 	{"PUT", "service/register", `{"Name":"w","Weights":{"Passing":1,"Warning":-1}}`, 400, "Invalid Weights: Warning must be greater or equal than 0"},
@@ -58,6 +60,10 @@ var texts = []struct {
 	{"PUT", "check/register", `{"Name":"x","TTL":"1s","Status":"bad"}`, 400, "Bad check status"},
 	{"PUT", "check/register", `{"Name":"x"}`, 400, "Invalid check: TTL must be > 0 for TTL checks"},
 	{"PUT", "check/register", `{"Name":"x","TTL":"1s","Foo":1}`, 400, `Request decode failed: json: unknown field "Foo"`},
+	{"PUT", "check/register", `{"Name":"x","AliasService":"w","Interval":"1s"}`, 400, "Invalid check: Interval cannot be set for Alias checks"},
+	{"PUT", "check/register", `{"Name":"x","AliasNode":"n2","TTL":"1s"}`, 400, "Invalid check: TTL must be not be set for Alias checks"},
+	{"PUT", "check/register", `{"Name":"x","UDP":"a:1"}`, 400, "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
+	{"PUT", "check/register", `{"Name":"x","DockerContainerID":"c","Args":["true"],"Interval":"1s"}`, 500, "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"},
 	{"PUT", "check/register", `{"Name":"x","TTL":"1s","ServiceID":"w"}`, 404, `ServiceID "w" does not exist`},
 	{"PUT", "check/deregister/x", "", 404, `Unknown check ID "x"` + prefix404 + `check ID is passed, not the check name.`},
 	{"PUT", "check/pass/x", "", 404, `Unknown check ID "x"` + prefix404 + `check ID is passed, not the check name.`},
@@ -160,11 +166,17 @@ func TestWarnings(t *testing.T) {
 		a.put("service/register", `{"Name":"m","Kind":"connect-proxy","Proxy":{"DestinationServiceName":"w"},"Connect":{"SidecarService":{}}}`)
 		a.put("service/register", `{"Name":"bad_name"}`)
 		a.put("service/register", `{"Name":"old","Check":{"Script":"true","Interval":"1h"}}`)
+		a.put("check/register", `{"Name":"odd","Args":["true"],"Shell":"sh","Interval":"1h","DeregisterCriticalServiceAfter":"5s"}`)
 		a.put("service/register", `{"Name":"plain","Connect":{},"Proxy":null}`)
 	}
+	w := httptest.NewRecorder()
+	a.web.ServeHTTP(w, httptest.NewRequest("PUT", "/v1/agent/service/register", strings.NewReader(`{"Name":"m","Kind":"connect-proxy"}`)))
+	if w.Code != 200 || w.Header().Get("X-Rostra-Warning") != noMesh {
+		t.Errorf("a member of the mesh: %d %v", w.Code, w.Header())
+	}
 	a.stop()
-	got := a.log.String()
-	for _, want := range []string{"service mesh is not built yet", "cannot be found by DNS", "script is the old way"} {
+	got := a.logged()
+	for _, want := range []string{"service mesh is not built yet", "cannot be found by DNS", "script is the old way", "shell has no effect", "below the minimum"} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("%q is not in the log once:\n%s", want, got)
 		}

@@ -2,6 +2,8 @@ package local
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
@@ -106,7 +108,7 @@ type keeper struct {
 	host     *room.Host
 	log      *slog.Logger
 	files    files
-	crew     *crew
+	crew     *check.Crew
 	settings *Settings // but for DiscardOutput, which mu guards, never changed
 
 	edits   locks // who changes an item and its file holds its lock; taken before mu and never together with flights
@@ -116,14 +118,15 @@ type keeper struct {
 	clock    uint64     // counts changes and writes
 	services map[string]*service
 	checks   map[string]*checked
-	bound    map[string]map[string]*checked // the checks of each service
-	dirty    map[item]bool                  // what differs from the catalog, and what must be removed there
-	flying   map[item]bool                  // what is just being written there
-	along    company                        // of dirty: removed checks that the catalog drops with their removed service
-	queue    map[item]bool                  // of dirty: what the syncer has to send now
-	signals                                 // to the syncer
-	nodeSent bool                           // the catalog has our node's row
-	foreign  wire.Pairs                     // tagged addresses of the row that are not ours to change
+	bound    map[string]map[string]*checked // the checks of each service, the node's own under ""
+	aliases  watchers
+	dirty    map[item]bool // what differs from the catalog, and what must be removed there
+	flying   map[item]bool // what is just being written there
+	along    company       // of dirty: removed checks that the catalog drops with their removed service
+	queue    map[item]bool // of dirty: what the syncer has to send now
+	signals                // to the syncer
+	nodeSent bool          // the catalog has our node's row
+	foreign  wire.Pairs    // tagged addresses of the row that are not ours to change
 }
 
 // signals tell the syncer what it does not see by itself.
@@ -135,8 +138,8 @@ type signals struct {
 
 func newKeeper(h *room.Host, s *Settings) *keeper {
 	own := *s
-	k := &keeper{host: h, log: h.Log, settings: &own, crew: newCrew(),
-		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{},
+	k := &keeper{host: h, log: h.Log, settings: &own, crew: check.NewCrew(),
+		services: map[string]*service{}, checks: map[string]*checked{}, bound: map[string]map[string]*checked{}, aliases: watchers{},
 		dirty: map[item]bool{}, flying: map[item]bool{}, queue: map[item]bool{},
 		along:   company{map[string]map[string]bool{}, map[string]string{}},
 		signals: signals{wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), leader: make(chan struct{}, 1)}}
@@ -146,7 +149,7 @@ func newKeeper(h *room.Host, s *Settings) *keeper {
 
 // close ends the runners and timers.
 func (k *keeper) close() {
-	k.crew.close()
+	k.crew.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.checks {
@@ -195,9 +198,9 @@ func (k *keeper) claim(service string, checks ...string) (release func()) {
 		items := map[item]bool{}
 		if service != "" {
 			items[item{id: service}] = true
-		}
-		for id := range k.bound[service] {
-			items[item{true, id}] = true
+			for id := range k.bound[service] {
+				items[item{true, id}] = true
+			}
 		}
 		for _, id := range checks {
 			items[item{true, id}] = true
@@ -217,9 +220,7 @@ func (k *keeper) setCheck(c *checked) {
 	}
 	k.along.drop(id)
 	k.checks[id] = c
-	if owner == "" {
-		return
-	}
+	k.aliases.stir(owner)
 	if k.bound[owner] == nil {
 		k.bound[owner] = map[string]*checked{}
 	}
@@ -230,6 +231,7 @@ func (k *keeper) setCheck(c *checked) {
 func (k *keeper) unsetCheck(c *checked) {
 	id, owner := c.row.CheckID, c.row.ServiceID
 	delete(k.checks, id)
+	k.aliases.stir(owner)
 	delete(k.bound[owner], id)
 	if len(k.bound[owner]) == 0 {
 		delete(k.bound, owner)
@@ -248,6 +250,7 @@ func (k *keeper) putService(r registration, gone []*checked) {
 		old.leave()
 	}
 	k.services[id] = s
+	k.aliases.stir(id)
 	k.touch(item{id: id})
 	for cid := range k.along.checks[id] { // the service stays, so they have to go by themselves
 		k.hurry(item{true, cid})
@@ -300,7 +303,7 @@ func (k *keeper) placeCheck(c *checked) (stop func()) {
 		row := c.row.Copy()
 		row.Status, row.Output = old.row.Status, old.row.Output
 		c.row, c.settled, c.since = row, old.settled, old.since
-		if old.stop != nil && c.input != nil && c.ttl() == 0 && old.ttl() == 0 && bytes.Equal(old.input.raw, c.input.raw) {
+		if old.stop != nil && c.input != nil && c.ttl() == 0 && old.ttl() == 0 && bytes.Equal(old.input.raw, c.input.raw) && old.token == c.token {
 			k.unsetCheck(old)
 			old.row, old.token, old.source, old.home, old.input = c.row, c.token, c.source, c.home, c.input
 			old.settle()
@@ -370,6 +373,7 @@ func (k *keeper) removeService(id string, s *service) {
 		}
 	}
 	delete(k.services, id)
+	k.aliases.stir(id)
 	s.leave()
 	k.touch(item{id: id})
 	k.mu.Unlock()
@@ -413,8 +417,7 @@ func (k *keeper) start(c *checked) {
 	var runner *check.Runner
 	if err == nil {
 		initial := check.Result{Status: check.Status(row.Status), Output: row.Output}
-		runner, err = check.New(spec, initial, func(r check.Result) { k.result(c, r) },
-			check.Env{Logger: k.log.With("check", row.CheckID)})
+		runner, err = check.New(spec, initial, func(r check.Result) { k.result(c, r) }, k.env(c, row))
 	}
 	if err != nil { // prepare has asked the same
 		k.log.Error("cannot run a check", "check", row.CheckID, "error", err)
@@ -425,7 +428,21 @@ func (k *keeper) start(c *checked) {
 	if spec.Kind == check.TTL && left <= 0 {
 		c.expires = time.Now().Add(spec.TTL)
 	}
-	c.runner, c.stop = runner, k.crew.launch(runner.Run)
+	c.runner, c.stop = runner, k.crew.Launch(runner)
+}
+
+// env is what the check's runner takes from this agent.
+func (k *keeper) env(c *checked, row *catalog.Check) check.Env {
+	return check.Env{Logger: k.log.With("check", row.CheckID), TLS: k.clientTLS,
+		Follow: func(ctx context.Context, tell func(check.Result)) { k.followAlias(ctx, c, tell) }}
+}
+
+// clientTLS is what checks present and trust if the operator wants them to speak as the agent; nil otherwise.
+func (k *keeper) clientTLS() *tls.Config {
+	if !k.settings.AgentTLS || k.host.Certs == nil {
+		return nil
+	}
+	return k.host.Certs.Now().Client()
 }
 
 // result takes a check's result over. A new status is sent at once; a new output alone after a while, so that chatty
@@ -447,6 +464,7 @@ func (k *keeper) result(c *checked, r check.Result) {
 	row := c.row.Copy()
 	row.Status, row.Output = status, r.Output
 	c.row = row
+	k.aliases.stir(row.ServiceID)
 	if turned {
 		c.since = time.Time{}
 		if status == catalog.Critical {

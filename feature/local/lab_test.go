@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -34,9 +33,27 @@ type lab struct {
 // gate is the server's door, with a doorkeeper who may refuse a Command before it happens, or lie about its outcome.
 type gate struct {
 	room.Door
-	mu    sync.Mutex
-	rule  func(c room.Command, o room.Options) (before, after error)
-	count int // Commands that came
+	mu     sync.Mutex
+	rule   func(c room.Command, o room.Options) (before, after error)
+	count  int   // Commands that came
+	closed error // what watches end with
+}
+
+// shut refuses watches from now on.
+func (g *gate) shut(err error) {
+	g.mu.Lock()
+	g.closed = err
+	g.mu.Unlock()
+}
+
+func (g *gate) Watch(ctx context.Context, q room.Query, o room.Options) (room.Watch, error) {
+	g.mu.Lock()
+	err := g.closed
+	g.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return g.Door.Watch(ctx, q, o)
 }
 
 func (g *gate) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
@@ -103,8 +120,15 @@ type agent struct {
 	t    testing.TB
 	k    *keeper
 	web  http.Handler
-	log  *bytes.Buffer
+	log  *locked
 	stop func()
+}
+
+// logged is what the agent has logged so far.
+func (a *agent) logged() string {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	return a.log.w.String()
 }
 
 var self = room.Identity{Node: "n1", ID: "11111111-2222-3333-4444-555555555555", Datacenter: "dc1", Address: "127.0.0.1",
@@ -115,8 +139,8 @@ func defaults() *Settings { return Room.Settings().(*Settings) }
 // open opens an agent whose loops do not run: what is sent to the catalog is what handlers send.
 func (l *lab) open(fs disk.FS, dir string, s *Settings) (*agent, error) {
 	l.t.Helper()
-	log := &bytes.Buffer{}
-	h := &room.Host{Door: l.door, Self: self, Log: slog.New(slog.NewTextHandler(&locked{w: log}, nil)), Disk: fs, Dir: dir}
+	log := &locked{w: &bytes.Buffer{}}
+	h := &room.Host{Door: l.door, Self: self, Log: slog.New(slog.NewTextHandler(log, nil)), Disk: fs, Dir: dir}
 	k, err := openKeeper(h, s)
 	if err != nil {
 		return nil, err
@@ -161,7 +185,7 @@ func (a *agent) run() {
 
 type locked struct {
 	mu sync.Mutex
-	w  io.Writer
+	w  *bytes.Buffer
 }
 
 func (l *locked) Write(b []byte) (int, error) {

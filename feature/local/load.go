@@ -145,6 +145,7 @@ func (k *keeper) load(d defined) error {
 		return err
 	}
 	for _, c := range d.checks {
+		k.remarkCheck(c.input, "check", c.row.CheckID)
 		k.bringCheck(c)
 	}
 	if err := k.loadChecks(); err != nil {

@@ -16,6 +16,7 @@ func def(file, key string, value map[string]any, lines map[string]int) room.Defi
 type obj = map[string]any
 
 func TestDefinitionsOfFiles(t *testing.T) {
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")
 	l := newLab(t)
 	bad := filepath.Join(safeDir(t), "bad.json")
 	if err := os.WriteFile(bad, nil, 0o600); err != nil {
@@ -53,7 +54,7 @@ func TestDefinitionsOfFiles(t *testing.T) {
 		{"bad check", def("f", "service", obj{"name": "w", "checks": []any{obj{"http": "x"}}}, map[string]int{"checks.0": 5}),
 			"f:5: service.checks.0: Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
 		{"check is text", def("f", "service", obj{"name": "w", "check": "x"}, map[string]int{"check": 5}), "f:5: service.check: json: a definition must be an object"},
-		{"kind of check to come", def("f", "check", obj{"name": "w", "grpc": "x", "interval": "1s"}, nil), "f:3: check: Invalid check: checks of type grpc are not supported by this version of Rostra yet; use http, tcp, script or ttl"},
+		{"os service without systemd", def("f", "check", obj{"name": "w", "os_service": "x", "interval": "1s"}, map[string]int{"os_service": 5}), "f:5: check.os_service: Invalid check: os_service needs systemd, which does not answer on this machine's message bus: there is no message bus here (dial unix /nowhere: connect: no such file or directory); define the check of another type, or run the agent where the bus's socket is (DBUS_SYSTEM_BUS_ADDRESS)"},
 		{"unsafe script", def(bad, "service", obj{"name": "w", "check": obj{"script": "true", "interval": "1h"}}, map[string]int{"check.script": 6}),
 			bad + ":6: service.check.script: this script is not run, because others than root and the agent's user can change " + bad + "; take their rights to it away, or set 'enable_local_script_checks' to true"},
 		{"script of a flag", def("flag -hcl", "service", obj{"name": "w", "check": obj{"args": []any{"true"}, "interval": "1h"}}, nil), "w service:w"},
@@ -164,7 +165,7 @@ func TestReload(t *testing.T) {
 	if a.runnerOf("disk") != running {
 		t.Error("a check that did not change was started anew")
 	}
-	if !strings.Contains(a.log.String(), "defines this twice") {
+	if !strings.Contains(a.logged(), "defines this twice") {
 		t.Error("nothing is said of the service defined twice")
 	}
 	a.put("check/pass/disk?note=y", "")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"rostra/engine/check"
 	"rostra/feature/catalog"
@@ -83,9 +84,14 @@ func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checke
 	if err != nil {
 		return nil, err
 	}
-	if spec.Kind == check.Script {
+	switch spec.Kind {
+	case check.Script, check.Docker:
 		if err := k.settings.mayRunScript(from, file); err != nil {
 			return nil, at(in.script(), err)
+		}
+	case check.OSService:
+		if err := findSystemd(); err != nil {
+			return nil, at("os_service", err)
 		}
 	}
 	row := &catalog.Check{Node: k.host.Self.Node, Name: in.Name, Status: in.Status, Notes: in.Notes,
@@ -94,6 +100,19 @@ func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checke
 		row.Status = catalog.Critical
 	}
 	return &checked{row: row, input: in, token: in.Token, source: from}, nil
+}
+
+// systemdWait bounds the question whether systemd is there; it is on this machine or nowhere.
+const systemdWait = 2 * time.Second
+
+// findSystemd refuses a check that could never be anything but critical.
+func findSystemd() error {
+	ctx, cancel := context.WithTimeout(context.Background(), systemdWait)
+	defer cancel()
+	if err := check.FindSystemd(ctx); err != nil {
+		return fault.New(fault.Invalid, "Invalid check: os_service needs systemd, which does not answer on this machine's message bus: %s; define the check of another type, or run the agent where the bus's socket is (DBUS_SYSTEM_BUS_ADDRESS)", err)
+	}
+	return nil
 }
 
 func text(d wire.Duration, unset string) string {
@@ -127,21 +146,37 @@ func (k *keeper) prepareSingle(in *checkInput, from source, file string) (*check
 	return c, nil
 }
 
+// noMesh is what is said of a service that asks for a part in the mesh: in the log, and in the answer's header.
+const noMesh = "service mesh is not built yet: kind, proxy and connect of this service have no effect, and no sidecar was registered"
+
 // remark warns of what is accepted and has no effect, or not the one expected, unless the same was registered before.
 func (k *keeper) remark(in *serviceInput, s *catalog.Service) {
 	k.mu.Lock()
 	old := k.services[s.ID]
 	k.mu.Unlock()
 	if in.mesh() && (old == nil || !old.input.mesh()) {
-		k.log.Warn("service mesh is not built yet: kind, proxy and connect of this service have no effect", "service", s.ID)
+		k.log.Warn(noMesh, "service", s.ID)
 	}
 	if strings.ContainsFunc(s.Service, notInNames) && (old == nil || old.input.Name != s.Service) {
 		k.log.Warn("service cannot be found by DNS, because its name holds other characters than letters, digits and dashes", "service", s.Service)
 	}
 	for _, c := range in.Checks {
-		if c.Script != "" && old == nil {
-			k.log.Warn("script is the old way to define a check; write args, a list of the program and its arguments", "service", s.ID)
+		if old == nil {
+			k.remarkCheck(c, "service", s.ID)
 		}
+	}
+}
+
+// remarkCheck does the same for one check.
+func (k *keeper) remarkCheck(in *checkInput, kind, id string) {
+	if in.Script != "" {
+		k.log.Warn("script is the old way to define a check; write args, a list of the program and its arguments", kind, id)
+	}
+	if in.Shell != "" && len(in.Args) > 0 {
+		k.log.Warn("shell has no effect beside args, which are run without one", kind, id)
+	}
+	if d := dur(in.DeregisterCriticalServiceAfter); d > 0 && d < minReap {
+		k.log.Warn("deregister_critical_service_after is below the minimum, which counts instead", kind, id, "minimum", minReap)
 	}
 }
 
@@ -290,6 +325,9 @@ func (k *keeper) registerCheck(c *checked) error {
 	}
 	if !known {
 		return fault.New(fault.NotFound, "ServiceID %q does not exist", c.row.ServiceID)
+	}
+	if len(was) == 0 && c.input != nil {
+		k.remarkCheck(c.input, "check", id)
 	}
 	if c.source == fromHTTP {
 		if err := k.files.saveCheck(c); err != nil {

@@ -19,6 +19,7 @@ type Settings struct {
 	Checks             []room.Definition `key:"checks" reload:"yes" help:"checks of this agent"`
 	EnableScripts      *bool             `key:"enable_script_checks" flag:"enable-script-checks" help:"allow script checks, also from the HTTP API"`
 	EnableLocalScripts *bool             `key:"enable_local_script_checks" flag:"enable-local-script-checks" help:"allow script checks from configuration files"`
+	AgentTLS           bool              `key:"enable_agent_tls_for_checks" help:"http, tcp, grpc and h2ping checks present this agent's certificate and trust its CAs (tls.internal_rpc) instead of the system's"`
 	UpdateInterval     time.Duration     `key:"check_update_interval" default:"5m" help:"how long an unchanged status may keep a new output from the catalog"`
 	OutputMaxSize      int               `key:"check_output_max_size" flag:"check_output_max_size" default:"4096" help:"bytes of a check's output that are kept"`
 	DiscardOutput      bool              `key:"discard_check_output" reload:"yes" help:"keep no output of checks"`

@@ -23,7 +23,8 @@ const (
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
-	pushers        = 16 // changes sent at the same time
+	minReap        = time.Minute // the least that deregister_critical_service_after can mean
+	pushers        = 16          // changes sent at the same time
 )
 
 // run keeps the catalog in step until ctx ends.
@@ -417,5 +418,5 @@ func (c *checked) late() bool {
 	if c.input == nil || c.since.IsZero() || c.input.DeregisterCriticalServiceAfter <= 0 {
 		return false
 	}
-	return time.Since(c.since) > max(dur(c.input.DeregisterCriticalServiceAfter), time.Minute)
+	return time.Since(c.since) > max(dur(c.input.DeregisterCriticalServiceAfter), minReap)
 }

@@ -222,7 +222,7 @@ func TestDeniedIsNotTriedUntilTheNextComparison(t *testing.T) {
 	if n := l.door.commands() - before; n != 0 {
 		t.Errorf("%d tries", n)
 	}
-	if got := strings.Count(a.log.String(), "blocked by access rules"); got != 1 {
+	if got := strings.Count(a.logged(), "blocked by access rules"); got != 1 {
 		t.Errorf("%d warnings", got)
 	}
 	a.settle()

@@ -157,8 +157,8 @@ func (j *joiner) Run(ctx context.Context) error {
 			}
 			err = errors.Join(err, refused)
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() != nil || j.pool.Local().Status != gossip.StatusAlive {
+			return nil // the agent ends, or leaves, which takes a while in which no pool lets it in
 		}
 		switch {
 		case err == nil: // an agent that finds itself only is the first of its cluster, not one that failed

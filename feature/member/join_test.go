@@ -257,6 +257,21 @@ func TestJoinerEnds(t *testing.T) {
 	}
 }
 
+// TestJoinerLeaves: an agent that leaves before it has joined gives up at once, and does not say every interval that it cannot.
+func TestJoinerLeaves(t *testing.T) {
+	p := pool(t, "a", 0)
+	var l lines
+	done := make(chan error, 1)
+	go func() { done <- newTestJoiner(p, &l, "127.0.0.1:1").Run(t.Context()) }()
+	eventually(t, "an attempt", func() bool { return l.count("Join cluster failed, will retry") > 0 })
+	if err := p.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || l.count("after Leave") > 0 {
+		t.Errorf("%v, log: %s", err, l.buf.String())
+	}
+}
+
 func TestJoinByProgram(t *testing.T) {
 	a, b, c := pool(t, "a", 0), pool(t, "b", 0), pool(t, "c", 0)
 	var l lines

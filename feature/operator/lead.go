@@ -188,7 +188,7 @@ func (t *flight) see(ctx context.Context) (*view, error) {
 	if c := answer.Value.(*Config); c != nil {
 		v.config = *c
 	}
-	v.said = t.ask(ctx, v.known)
+	v.said, v.mute = t.ask(ctx, v.known)
 	_, v.peers = t.raft.Peers()
 	v.now = time.Now()
 	v.settled = v.now.Sub(t.began) >= t.settle()
@@ -227,15 +227,15 @@ func ids(peers []consensus.Peer, known []roster.Server) (list []string) {
 }
 
 // ask asks all servers how far they are, those too that failed in gossip's eyes: it may be mistaken. Who left and is not in
-// Raft has nothing to say.
-func (t *flight) ask(ctx context.Context, known []roster.Server) map[string]progress {
+// Raft has nothing to say. Who does not answer is in mute, with the reason.
+func (t *flight) ask(ctx context.Context, known []roster.Server) (said map[string]progress, mute map[string]error) {
 	_, peers := t.raft.Peers()
 	own := ownProgress(t.raft)
 	own.Contact = 0
-	said := map[string]progress{t.self: own}
+	said, mute = map[string]progress{t.self: own}, map[string]error{}
 	ctx, end := context.WithTimeout(ctx, askTime)
 	defer end()
-	var mu sync.Mutex // guards said
+	var mu sync.Mutex // guards both maps
 	var wait sync.WaitGroup
 	here := slices.DeleteFunc(slices.Clone(known), func(s roster.Server) bool { return s.Status == gossip.StatusLeft })
 	for _, id := range ids(peers, here) {
@@ -244,16 +244,17 @@ func (t *flight) ask(ctx context.Context, known []roster.Server) map[string]prog
 		}
 		wait.Go(func() {
 			result, _, err := t.door.Call(ctx, &progressAsk{}, room.Options{Server: id})
-			if err != nil {
-				return // it shows as unhealthy
-			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				mute[id] = err // it shows as unhealthy
+				return
+			}
 			said[id] = result.(progress)
 		})
 	}
 	wait.Wait()
-	return said
+	return said, mute
 }
 
 // steer does what is to be done, one step after the other. A step that fails is tried again at the next look.
@@ -321,9 +322,14 @@ func (t *flight) complain(problems []problem) {
 	still := map[string]string{}
 	for _, one := range problems {
 		still[one.node] = one.why
-		if t.said[one.node] != one.why {
-			t.log.Warn("cannot take a server into Raft", "server", one.node, "reason", one.why)
+		if t.said[one.node] == one.why {
+			continue
 		}
+		more := []any{"server", one.node, "reason", one.why}
+		if one.err != nil {
+			more = append(more, "error", one.err)
+		}
+		t.log.Warn("cannot take a server into Raft", more...)
 	}
 	t.said = still
 }

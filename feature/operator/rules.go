@@ -22,6 +22,7 @@ type view struct {
 	peers   []consensus.Peer
 	known   []roster.Server     // of this datacenter
 	said    map[string]progress // by ID; those that did not answer are missing
+	mute    map[string]error    // what came instead of an answer, by ID
 	health  map[string]health   // by ID
 	began   time.Time           // when this leader began to look
 	settled bool                // gossip had time to learn of everybody since then
@@ -49,7 +50,10 @@ type step struct {
 }
 
 // problem is a server that cannot be taken in.
-type problem struct{ node, why string }
+type problem struct {
+	node, why string
+	err       error // what came instead of its answer; nil if it answered
+}
 
 // find returns what gossip knows of a server. Should two members have its ID, the one that lives counts.
 func (v *view) find(id string) (found roster.Server, known bool) {
@@ -208,13 +212,13 @@ func (v *view) additions() (steps []step, problems []problem) {
 		said, answered := v.said[s.ID]
 		switch {
 		case !answered:
-			problems = append(problems, problem{s.Node, "its server port does not answer"})
+			problems = append(problems, problem{node: s.Node, why: "its server port gives no answer", err: v.mute[s.ID]})
 		case alone(s):
-			problems = append(problems, problem{s.Node, "it was started with bootstrap, so it is a cluster of its own; start it without"})
+			problems = append(problems, problem{node: s.Node, why: "it was started with bootstrap, so it is a cluster of its own; start it without"})
 		case foreign(s):
-			problems = append(problems, problem{s.Node, "its data directory is of another cluster; stop it, move its raft directory away, start it again"})
+			problems = append(problems, problem{node: s.Node, why: "its data directory is of another cluster; stop it, move its raft directory away, start it again"})
 		case rival >= 0 && len(said.Peers) == 0: // its leader, too, would take it
-			problems = append(problems, problem{s.Node, "there is another cluster in this pool, that of server " + news[rival].Node + ": stop that first"})
+			problems = append(problems, problem{node: s.Node, why: "there is another cluster in this pool, that of server " + news[rival].Node + ": stop that first"})
 		case v.free(s.Address):
 			steps = append(steps, step{Change: consensus.Change{Verb: consensus.AddNonvoter, ID: s.ID, Address: s.Address}, node: s.Node, why: "it is new"})
 		default:
@@ -222,7 +226,7 @@ func (v *view) additions() (steps []step, problems []problem) {
 			old := v.peers[i]
 			// Whoever is now at that address, it is not the old server; if that lives, its new address is stored first.
 			if now, known := v.find(old.ID); known && now.Status == gossip.StatusAlive || old.ID == v.self || old.Voter && !v.survives(old.ID) {
-				problems = append(problems, problem{s.Node, "its address " + s.Address + " is stored for server " + old.ID})
+				problems = append(problems, problem{node: s.Node, why: "its address " + s.Address + " is stored for server " + old.ID})
 				continue
 			}
 			steps = append(steps, step{Change: consensus.Change{Verb: consensus.Remove, ID: old.ID}, why: "server " + s.Node + " has its address now"})

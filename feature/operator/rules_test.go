@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 	}{
 		{"all is well", scene(good, good, good, replica), nil, ""},
 		{"a new server", scene(good, fresh), nil, "non-voter s2 10.0.0.2:8300"},
-		{"a new server does not answer", scene(good, with(fresh, func(o *one) { o.live = false })), nil, "! ns2 its server port does not answer"},
+		{"a new server does not answer", scene(good, with(fresh, func(o *one) { o.live = false })), nil, "! ns2 its server port gives no answer"},
 		{"a new server of another cluster", scene(good, with(fresh, func(o *one) { o.peers = []string{"s2", "s9"} })), nil,
 			"! ns2 its data directory is of another cluster; stop it, move its raft directory away, start it again"},
 		{"a server that was here before", scene(good, with(fresh, func(o *one) { o.peers = []string{"s1", "s2"} })), nil, "non-voter s2 10.0.0.2:8300"},

@@ -36,10 +36,16 @@ type watcher struct{ host *room.Host }
 func (w watcher) run(ctx context.Context) error {
 	for {
 		changed := w.host.Certs.Changed()
+		var https <-chan struct{}
+		if w.host.HTTPSCerts != nil {
+			https = w.host.HTTPSCerts.Changed()
+		}
 		now := time.Now()
 		timer := time.NewTimer(w.look(now))
 		select {
 		case <-changed:
+			timer.Stop()
+		case <-https:
 			timer.Stop()
 		case <-timer.C:
 		case <-ctx.Done():
@@ -70,7 +76,7 @@ func (w watcher) look(now time.Time) time.Duration {
 }
 
 func (w watcher) report(now time.Time) (e cert.Expiry, text string, level slog.Level) {
-	e, ok := w.host.Certs.Now().Expiry()
+	e, ok := w.first()
 	if !ok {
 		w.host.Reports.Drop(checkID)
 		return e, "", slog.LevelInfo
@@ -78,6 +84,19 @@ func (w watcher) report(now time.Time) (e cert.Expiry, text string, level slog.L
 	r, level := judge(e, now)
 	w.host.Reports.Set(r)
 	return e, r.Output, level
+}
+
+// first returns what ends first, of what agents and of what HTTPS depends on.
+func (w watcher) first() (cert.Expiry, bool) {
+	e, ok := w.host.Certs.Now().Expiry()
+	if w.host.HTTPSCerts == nil {
+		return e, ok
+	}
+	other, there := w.host.HTTPSCerts.Now().Expiry()
+	if there && (!ok || other.Until.Before(e.Until)) {
+		return other, true
+	}
+	return e, ok
 }
 
 // judge says of a certificate's end what the check shows, and how loud the log has to be.
@@ -91,7 +110,7 @@ func judge(e cert.Expiry, now time.Time) (room.Report, slog.Level) {
 	}
 	r.Status = "warning"
 	if left <= 0 {
-		r.Output = fmt.Sprintf("The certificate in %s ended on %s: other agents refuse it. Replace the file and reload the agent.", e.File, until)
+		r.Output = fmt.Sprintf("The certificate in %s ended on %s: others refuse it. Replace the file and reload the agent.", e.File, until)
 		return r, slog.LevelError
 	}
 	r.Output = fmt.Sprintf("The certificate in %s ends on %s. Replace the file and reload the agent.", e.File, until)

@@ -31,8 +31,8 @@ func (w web) routes() []httpd.Route {
 
 // element is one operation of the body, on a key or on the catalog. Of several the first in this order counts.
 type element struct {
-	KV *operation
-	catalog.Operation
+	KV                   *operation
+	Node, Service, Check json.RawMessage
 }
 
 // operation is one on a key. The last two members mean something in the enterprise edition only.
@@ -87,7 +87,10 @@ func decode(body []byte, maxValue int64, datacenter string) (*Txn, error) {
 	t := &Txn{Ops: make([]Op, 0, len(list))}
 	for _, e := range list {
 		if e.KV == nil {
-			if op := e.Op(datacenter); op != nil {
+			op := new(catalog.Op)
+			if is, err := op.ReadJSON(e.Node, e.Service, e.Check, datacenter); err != nil {
+				return nil, fault.New(fault.Invalid, "Failed to parse body: %v", err)
+			} else if is {
 				t.Ops = append(t.Ops, Op{Catalog: op})
 			}
 			continue

@@ -83,6 +83,7 @@ type Set struct {
 	chain    []*x509.Certificate // of own
 	warnings []string
 	incoming *tls.Config
+	client   *tls.Config
 	outgoing sync.Map // *tls.Config by the name that was asked for
 }
 
@@ -108,6 +109,7 @@ func Load(c Conf) (*Set, error) {
 		}
 	}
 	s.incoming = s.newIncoming()
+	s.client = s.newClient()
 	return s, nil
 }
 
@@ -302,6 +304,19 @@ func (s *Set) newOutgoing(name string) *tls.Config {
 			return errors.New("names are verified (verify_server_hostname), and nothing tells whose name the server must bear")
 		}
 		return peer.PeerCertificates[0].VerifyHostname(name)
+	}
+	return c
+}
+
+// Client returns what a connection to somebody outside the cluster is held to: it offers our certificate, and the other
+// side must bear the name that was dialled and be vouched for by our authorities, or by the machine's own if we have none.
+// It is the same each time, as Incoming.
+func (s *Set) Client() *tls.Config { return s.client }
+
+func (s *Set) newClient() *tls.Config {
+	c := s.config()
+	if len(s.trust) > 0 {
+		c.RootCAs = s.pool
 	}
 	return c
 }

@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// Verb is one command, or, when Flags and Raw are nil, the description of a group of commands.
+// Verb is one command, or, when Flags, Raw and Absent are unset, the description of a group of commands.
 type Verb struct {
 	// Path is the words that call it: "kv get".
 	Path string
@@ -26,8 +26,14 @@ type Verb struct {
 	// Flags declares the verb's flags and returns what runs, with its exit code, once they are parsed. It is called
 	// once per run and also to print help, so it must do nothing else.
 	Flags func(*flag.FlagSet) func(*Call) int
-	// Raw runs a verb that reads its own flags, which Help then describes; Call.Args is all that follows the path.
+	// Raw runs a verb that reads its own flags; Call.Args is all that follows the path. Help then describes them, each on
+	// an indented line that begins with "-name", from which completion takes them.
 	Raw func(*Call) int
+	// Also are whole paths that people try instead: "kv list". They are answered with a suggestion.
+	Also []string
+	// Absent says why the program lacks a command that people will look for, and what to do. Such a command is in no
+	// list; whoever calls it, or a word below it, is told and gets the exit code of an error.
+	Absent string
 }
 
 // Call is one run of a verb: what it was given and where it writes. It is used by one goroutine.
@@ -98,12 +104,16 @@ const (
 )
 
 // Main finds the verb that args name, parses its flags and runs it. name is the program's name as it was called, args
-// is without it. The answer is the exit code of the process.
+// is without it. The answer is the exit code of the process. If the environment says that a shell asks how a command line
+// may go on, that is answered instead (see complete.go).
 func Main(name string, verbs []Verb, args []string, in io.Reader, out, errw io.Writer, env func(string) string) int {
 	checked := &checkedWriter{w: out}
 	t := &tree{name: name, verbs: verbs}
 	call := &Call{Name: name, In: in, Out: checked, Err: errw, Env: env}
-	code := t.run(call, args)
+	code := 0
+	if !t.complete(call) {
+		code = t.run(call, args)
+	}
 	if err := checked.failed(); err != nil && code == 0 {
 		return call.Fail("cannot write the result: %v", err)
 	}
@@ -115,6 +125,9 @@ func (t *tree) run(call *Call, args []string) int {
 	if len(args) > 0 && isFlag(args[0], "v", "version") {
 		args = append([]string{"version"}, args[1:]...)
 	}
+	if on := len(args) == 1 && isFlag(args[0], "autocomplete-install"); on || len(args) == 1 && isFlag(args[0], "autocomplete-uninstall") {
+		return install(call, on)
+	}
 	args, help := cutHelp(args)
 	if len(args) > 0 && args[0] == "help" {
 		args, help = args[1:], true
@@ -125,6 +138,8 @@ func (t *tree) run(call *Call, args []string) int {
 	switch {
 	case path == "":
 		return t.top(call, rest, help)
+	case verb != nil && verb.Absent != "":
+		return call.Fail("\"%s %s\" is not supported: %s", t.name, path, strings.ReplaceAll(verb.Absent, "{name}", t.name))
 	case verb == nil || verb.Flags == nil && verb.Raw == nil:
 		if help && len(rest) == 0 {
 			fmt.Fprint(call.Out, t.group(path))
@@ -150,15 +165,8 @@ func (t *tree) top(call *Call, rest []string, help bool) int {
 		fmt.Fprint(call.Out, t.usage())
 		return 0
 	}
-	// Flags before the verb are a mistake of order, not an unknown command.
-	for i, a := range rest {
-		if strings.HasPrefix(a, "-") {
-			continue
-		}
-		if words, _ := t.match(rest[i:]); i > 0 && len(words) > 0 {
-			return call.Fail("Flags must come after the command: %s %s %s", t.name, strings.Join(words, " "), rest[0])
-		}
-		break
+	if late := t.afterFlags(nil, rest); late != "" {
+		return call.Fail("Flags must come after the command: %s %s %s", t.name, late, rest[0])
 	}
 	fmt.Fprint(call.Err, t.usage())
 	t.unknown(call, nil, rest)

@@ -28,7 +28,9 @@ func testVerbs() []Verb {
 	return []Verb{
 		{Path: "kv", Summary: "Key things", Help: "All about keys:\n\n    $ {name} kv get x"},
 		{Path: "kv get", Summary: "Reads", Usage: "[options] KEY", Help: "Reads with {name}.", Flags: show},
-		{Path: "kv put", Summary: "Writes", Usage: "[options] KEY [DATA]", Flags: show},
+		{Path: "kv put", Summary: "Writes", Usage: "[options] KEY [DATA]", Flags: show, Also: []string{"kv set", "write"}},
+		{Path: "kv sync", Absent: "use {name} kv put"},
+		{Path: "mesh", Absent: "there is none"},
 		{Path: "members", Summary: "Lists", Usage: "[options]", Flags: show},
 		{Path: "version", Summary: "Tells", Flags: func(*flag.FlagSet) func(*Call) int {
 			return func(c *Call) int { c.Say("v1"); return 0 }
@@ -106,12 +108,26 @@ func TestMainFindsVerbs(t *testing.T) {
 		{"mebmers", 127, "", topHelp + "\nUnknown command: mebmers\nDid you mean \"rostra members\"?\n"},
 		{"get x", 127, "", topHelp + "\nUnknown command: get\nDid you mean \"rostra kv get\"?\n"},
 		{"-x", 127, "", topHelp + "\nUnknown flag: -x\n"},
+		{"write x", 127, "", topHelp + "\nUnknown command: write\nDid you mean \"rostra kv put\"?\n"},
+		{"gett x", 127, "", topHelp + "\nUnknown command: gett\nDid you mean \"rostra kv get\"?\n"},
+		{"-detailed=1 -name x kv get", 1, "", "Flags must come after the command: rostra kv get -detailed=1\n"},
+		{"-name x kv get", 1, "", "Flags must come after the command: rostra kv get -name\n"},
 		{"-detailed kv get", 1, "", "Flags must come after the command: rostra kv get -detailed\n"},
 
 		{"kv", 1, "", groupHelp},
 		{"kv -h", 0, groupHelp, ""}, {"-h kv", 0, groupHelp, ""}, {"help kv", 0, groupHelp, ""},
 		{"kv gte a", 1, "", groupHelp + "\nUnknown command: kv gte\nDid you mean \"rostra kv get\"?\n"},
 		{"kv -x", 1, "", groupHelp + "\nUnknown flag: -x\n"},
+		{"kv -put", 1, "", groupHelp + "\nUnknown flag: -put\nDid you mean \"rostra kv put\"?\n"},
+		{"kv set a", 1, "", groupHelp + "\nUnknown command: kv set\nDid you mean \"rostra kv put\"?\n"},
+		{"kv -detailed get a", 1, "", groupHelp + "\nUnknown flag: -detailed\nFlags must come after the command: rostra kv get -detailed\n"},
+		{"kv -name x get a", 1, "", groupHelp + "\nUnknown flag: -name\nFlags must come after the command: rostra kv get -name\n"},
+
+		{"mesh", 1, "", "\"rostra mesh\" is not supported: there is none\n"},
+		{"mesh token list -x", 1, "", "\"rostra mesh\" is not supported: there is none\n"},
+		{"mesh -h", 1, "", "\"rostra mesh\" is not supported: there is none\n"},
+		{"kv sync a", 1, "", "\"rostra kv sync\" is not supported: use rostra kv put\n"},
+		{"kv snyc", 1, "", groupHelp + "\nUnknown command: kv snyc\n"},
 
 		{"kv get -h", 0, verbHelp, ""}, {"kv -help get", 0, verbHelp, ""}, {"kv get a --help b", 0, verbHelp, ""},
 		{"kv get –h", 0, verbHelp, ""}, {"kv get —help", 0, verbHelp, ""}, {"help kv get", 0, verbHelp, ""},

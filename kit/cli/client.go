@@ -109,8 +109,8 @@ func (c *Client) Open(call *Call) (*api.Client, error) {
 		Datacenter: c.datacenter,
 		HttpAuth:   basicAuth(call.Env(api.HTTPAuthEnvName)),
 		Token:      ownToken,
-		Namespace:  orDefault(env(c.namespace, api.HTTPNamespaceEnvName)),
-		Partition:  orDefault(env(c.partition, api.HTTPPartitionEnvName)),
+		Namespace:  tenant(env(c.namespace, api.HTTPNamespaceEnvName), api.HTTPNamespaceEnvName),
+		Partition:  tenant(env(c.partition, api.HTTPPartitionEnvName), api.HTTPPartitionEnvName),
 	})
 }
 
@@ -189,11 +189,13 @@ func (r *rewrite) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.base.RoundTrip(req)
 }
 
-func orDefault(tenant string) string {
-	if tenant == "" {
+// tenant is what to tell the api package of a namespace or partition. Blank stays blank, so that the addresses in errors
+// are those of the requests, unless the api package would then take one from the process's own environment.
+func tenant(asked, variable string) string {
+	if asked == "" && os.Getenv(variable) != "" {
 		return defaultTenant
 	}
-	return tenant
+	return asked
 }
 
 // basicAuth reads "user" or "user:password"; nil for "".

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"rostra/kit/fault"
 )
@@ -24,9 +25,9 @@ func (r *Request) Body(limit int64, tooLarge func(size int64) string) ([]byte, e
 		return nil, refuseBody(size, limit, tooLarge)
 	}
 	if size >= 0 {
-		b := make([]byte, size)
-		if _, err := io.ReadFull(r.HTTP.Body, b); err != nil {
-			return nil, fault.New(fault.Invalid, "cannot read the request body: %v", err)
+		b, err := readSized(r.HTTP.Body, int(size))
+		if err != nil {
+			return nil, unreadable(err)
 		}
 		return b, nil
 	}
@@ -35,9 +36,31 @@ func (r *Request) Body(limit int64, tooLarge func(size int64) string) ([]byte, e
 	case errors.Is(err, errTooLarge):
 		return nil, refuseBody(-1, limit, tooLarge)
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "cannot read the request body: %v", err)
+		return nil, unreadable(err)
 	}
 	return b, nil
+}
+
+// trusted is how much memory a client gets by announcing a body, in bytes. More it gets as the body comes.
+const trusted = 4 << 10
+
+func readSized(from io.Reader, size int) ([]byte, error) {
+	b := make([]byte, min(size, trusted))
+	for have := 0; ; {
+		n, err := io.ReadFull(from, b[have:])
+		have += n
+		if err != nil || have == size {
+			return b, err
+		}
+		b = append(b, make([]byte, min(size-have, have))...)
+	}
+}
+
+func unreadable(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fault.New(fault.Invalid, "cannot read the request body: it stopped coming")
+	}
+	return fault.New(fault.Invalid, "cannot read the request body: %v", err)
 }
 
 func refuseBody(size, limit int64, text func(int64) string) error {

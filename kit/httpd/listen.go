@@ -17,28 +17,33 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Serve accepts connections from the listeners (TCP, TLS or unix) until ctx ends or one of them fails; it closes them.
+// Serve accepts connections from the ports until ctx ends or one of them fails; it closes them. Each speaks HTTP/1.1 and
+// HTTP/2: with TLS as both sides agree, without it to clients that begin with HTTP/2 at once (RFC 9113 §3.3).
 // Then reads that are parked are released at once, writes under way get Options.DrainTimeout, and Serve returns within
 // a second after that: nil if ctx ended. It is called once.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ports ...Port) error {
 	// Requests live in a context of their own, so that stopping is set before any of them sees the end.
 	base, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	srv := &http.Server{
-		Handler:        s.Handler(),
-		MaxHeaderBytes: s.opts.MaxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		BaseContext:    func(net.Listener) context.Context { return base },
-		ConnState:      s.conns.changed,
+		Handler:           s.Handler(),
+		MaxHeaderBytes:    s.opts.MaxHeaderBytes,
+		ReadHeaderTimeout: s.opts.Patience,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		Protocols:         new(http.Protocols),
 	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
 	group, failed := errgroup.WithContext(ctx)
-	for _, l := range listeners {
+	for _, p := range ports {
 		group.Go(func() error {
-			err := srv.Serve(&limited{l, s.conns})
+			err := srv.Serve(&gate{Port: p, conns: s.conns})
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}
-			return fmt.Errorf("cannot serve HTTP on %s: %w", l.Addr(), err)
+			return fmt.Errorf("cannot serve HTTP on %s: %w", p.Addr(), err)
 		})
 	}
 	<-failed.Done()
@@ -85,13 +90,14 @@ const tooMany = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nC
 
 // conns counts the connections of each client address.
 type conns struct {
-	limit     atomic.Int64
-	handshake time.Duration
-	log       *slog.Logger
-	onRefused func()
-	warning   seldom
+	limit               atomic.Int64
+	handshake, patience time.Duration
+	log                 *slog.Logger
+	refused, tooSlow    atomic.Uint64
+	refusing, slowness  seldom
 
-	mu    sync.Mutex // guards count
+	mu    sync.Mutex // guards open and count
+	open  int        // with those of unix sockets
 	count map[netip.Addr]int
 
 	refusals sync.WaitGroup // refused clients who are still being told
@@ -100,11 +106,26 @@ type conns struct {
 
 func newConns(o *Options) *conns {
 	c := &conns{
-		handshake: o.HandshakeTimeout, log: o.Logger, onRefused: o.OnRefused,
+		handshake: o.HandshakeTimeout, patience: o.Patience, log: o.Logger,
 		count: map[netip.Addr]int{}, slots: make(chan struct{}, 64),
 	}
 	c.limit.Store(int64(o.MaxConnsPerClient))
 	return c
+}
+
+// Counters returns how many connections there are, and how many were refused (limits.http_max_conns_per_client) or cut off
+// (Options.Patience) since the start.
+func (s *Server) Counters() map[string]uint64 {
+	s.conns.mu.Lock()
+	defer s.conns.mu.Unlock()
+	return map[string]uint64{"http.connections": uint64(s.conns.open), "http.connections.refused": s.conns.refused.Load(),
+		"http.connections.slow": s.conns.tooSlow.Load()}
+}
+
+// slow notes a client that was not waited for any longer.
+func (c *conns) slow(from, what string) {
+	c.tooSlow.Add(1)
+	c.slowness.warn(c.log, "connection cut off: the client "+what, "from", from, "limit", c.patience)
 }
 
 // client returns the address that a connection counts for; none for unix sockets.
@@ -119,50 +140,37 @@ func client(c net.Conn) (netip.Addr, bool) {
 // enter counts a new connection, or reports that its client has too many.
 func (c *conns) enter(conn net.Conn) bool {
 	addr, ok := client(conn)
-	if !ok {
-		return true
-	}
 	limit := int(c.limit.Load())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if limit > 0 && c.count[addr] >= limit {
+	if ok && limit > 0 && c.count[addr] >= limit {
 		return false
 	}
-	c.count[addr]++
+	c.open++
+	if ok {
+		c.count[addr]++
+	}
 	return true
 }
 
 func (c *conns) leave(conn net.Conn) {
 	addr, ok := client(conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
 	if !ok {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.count[addr]--; c.count[addr] <= 0 {
 		delete(c.count, addr)
-	}
-}
-
-// changed is net/http's hook. A TLS handshake has a deadline, which net/http takes back before it reads a request.
-func (c *conns) changed(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if _, ok := conn.(*tls.Conn); ok {
-			_ = conn.SetReadDeadline(time.Now().Add(c.handshake))
-		}
-	case http.StateClosed, http.StateHijacked:
-		c.leave(conn)
 	}
 }
 
 // refuse tells a surplus client why. It waits a moment for the client to hang up first, because closing with unread
 // input would make the kernel throw our words away; how many it waits for is bounded.
 func (c *conns) refuse(conn net.Conn) {
-	if c.onRefused != nil {
-		c.onRefused()
-	}
-	c.warning.warn(c.log, "connection refused: limits.http_max_conns_per_client reached", "from", conn.RemoteAddr().String(), "limit", c.limit.Load())
+	c.refused.Add(1)
+	c.refusing.warn(c.log, "connection refused: limits.http_max_conns_per_client reached", "from", conn.RemoteAddr().String(), "limit", c.limit.Load())
 	select {
 	case c.slots <- struct{}{}:
 	default:
@@ -183,21 +191,4 @@ func (c *conns) refuse(conn net.Conn) {
 			_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10))
 		}
 	})
-}
-
-// limited refuses surplus connections as they are accepted.
-type limited struct {
-	net.Listener
-	conns *conns
-}
-
-// Accept returns the next connection that its client may have.
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil || l.conns.enter(conn) {
-			return conn, err
-		}
-		l.conns.refuse(conn)
-	}
 }

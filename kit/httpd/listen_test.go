@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -41,8 +40,7 @@ func dial(t *testing.T, url, request string) (net.Conn, string) {
 const getAny = "GET /v1/any HTTP/1.1\r\nHost: x\r\n\r\n"
 
 func TestTooManyConnections(t *testing.T) { // §1, to the byte
-	var refused atomic.Int64
-	url, _ := start(t, Options{MaxConnsPerClient: 2, OnRefused: func() { refused.Add(1) }}, testRoutes())
+	s, url := startServer(t, Options{MaxConnsPerClient: 2}, testRoutes())
 	first, line := dial(t, url, getAny)
 	if !strings.Contains(line, "200") {
 		t.Fatal(line)
@@ -59,8 +57,8 @@ func TestTooManyConnections(t *testing.T) { // §1, to the byte
 			t.Errorf("got %q, %v", got, err)
 		}
 	}
-	if refused.Load() != 2 {
-		t.Errorf("OnRefused was called %d times", refused.Load())
+	if c := s.Counters(); c["http.connections"] != 2 || c["http.connections.refused"] != 2 {
+		t.Errorf("counted %v", c)
 	}
 	// A connection that ends makes room; the server sees that a moment later.
 	first.Close()
@@ -90,7 +88,7 @@ func TestLimitChangesAndUnixIsFree(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, unix, tcp) }()
+	go func() { done <- s.Serve(ctx, Port{Listener: unix}, Port{Listener: tcp}) }()
 	for range 3 {
 		if _, line := dial(t, tcp.Addr().String(), getAny); !strings.Contains(line, "200") {
 			t.Errorf("without a limit: %s", line)
@@ -226,7 +224,7 @@ func TestListenerFailureEndsServe(t *testing.T) {
 	}
 	l.Close()
 	s, _ := New(Options{}, testRoutes())
-	if err := s.Serve(context.Background(), l); err == nil || !strings.Contains(err.Error(), "cannot serve HTTP on") {
+	if err := s.Serve(context.Background(), Port{Listener: l}); err == nil || !strings.Contains(err.Error(), "cannot serve HTTP on") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -239,8 +237,9 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{Certificates: lender.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
-	stop := serveOn(t, Options{HandshakeTimeout: 200 * time.Millisecond, MaxConnsPerClient: 2}, testRoutes(), tls.NewListener(inner, config))
+	config := &tls.Config{Certificates: lender.TLS.Certificates}
+	_, stop := serveOn(t, Options{HandshakeTimeout: 200 * time.Millisecond, MaxConnsPerClient: 2}, testRoutes(),
+		Port{inner, func() *tls.Config { return config }})
 	roots := lender.Client().Transport.(*http.Transport).TLSClientConfig
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots.RootCAs, ServerName: "example.com"}, ForceAttemptHTTP2: true}
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}

@@ -21,10 +21,12 @@ type Options struct {
 	DisableUnprintableFilter bool           // disable_http_unprintable_char_filter
 	BlockEndpoints           []string       // http_config.block_endpoints: path prefixes answered with 403
 	AllowWriteFrom           []netip.Prefix // http_config.allow_write_http_from; empty: everyone; unix sockets always may
+	LegacyGetWrites          bool           // rostra.legacy_get_writes: writes that Consul 0.6 took by GET, Route.Legacy, are taken so
 
 	MaxConnsPerClient int           // limits.http_max_conns_per_client; 0: no limit. Unix sockets are not limited
 	MaxHeaderBytes    int           // http_config.max_header_bytes; 0: Go's 1 MiB
 	HandshakeTimeout  time.Duration // limits.https_handshake_timeout; 0: 5 s
+	Patience          time.Duration // for a request's headers, for more of its body, and for a client to take more of its answer; 0: 30 s
 	DrainTimeout      time.Duration // how long Serve waits for requests under way when it ends; 0: 3 s
 
 	DefaultQueryTime  time.Duration // ?wait when absent; 0: 300 s
@@ -41,8 +43,6 @@ type Options struct {
 
 	// OnRequest is called after each answer with the Path of the Route ("" for none). nil: nobody wants to know.
 	OnRequest func(method, path string, status int, took time.Duration)
-	// OnRefused is called for each connection refused because of MaxConnsPerClient. nil: nobody wants to know.
-	OnRefused func()
 }
 
 func (o *Options) fill() {
@@ -57,6 +57,7 @@ func (o *Options) fill() {
 		value time.Duration
 	}{
 		{&o.HandshakeTimeout, 5 * time.Second},
+		{&o.Patience, 30 * time.Second},
 		{&o.DrainTimeout, 3 * time.Second},
 		{&o.DefaultQueryTime, 300 * time.Second},
 		{&o.MaxQueryTime, 600 * time.Second},

@@ -35,6 +35,10 @@ type Route struct {
 	// Stream allows Serve to set Reply.Stream.
 	Stream bool
 
+	// Legacy marks a PUT that Consul 0.6 did by whatever method: with Options.LegacyGetWrites a GET does it, too. The
+	// path has no GET of its own.
+	Legacy bool
+
 	// Filter is a zero value of what List.Item returns (a struct or a pointer to one), or nil if ?filter= is ignored
 	// here. The expression is checked against it before Serve and then applied to a Reply whose Value is a List; for
 	// any other Value Serve applies Request.Filter itself.

@@ -41,7 +41,7 @@ type Server struct {
 // are errors.
 func New(opts Options, routes []Route) (*Server, error) {
 	opts.fill()
-	t, err := newTable(routes, opts.Extra)
+	t, err := newTable(routes, opts.Extra, opts.LegacyGetWrites)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.inflight.Add(1)
 	defer s.inflight.Add(-1)
 	began := time.Now()
+	w, answered := s.patient(w, r)
+	defer answered()
 	req, where, status := s.prepare(w, r)
 	if req != nil {
 		status = s.serve(w, req)
@@ -100,6 +102,8 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request) (req *Request, 
 		return nil, "", writeText(w, http.StatusNotFound, unknownPath(r.URL.Path))
 	case e.extra != nil:
 		return nil, e.path, s.serveExtra(w, r, e)
+	case e.legacy && r.Method == http.MethodGet:
+		r.Method = http.MethodPut // and so it is a write to whoever asks from here on
 	}
 	h["X-Consul-Default-Acl-Policy"] = s.policy
 	h["Vary"] = varyValue

@@ -163,11 +163,11 @@ func start(t testing.TB, opts Options, routes []Route) (url string, stop func() 
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop = serveOn(t, opts, routes, l)
+	_, stop = serveOn(t, opts, routes, Port{Listener: l})
 	return "http://" + l.Addr().String(), stop
 }
 
-func serveOn(t testing.TB, opts Options, routes []Route, l net.Listener) func() error {
+func serveOn(t testing.TB, opts Options, routes []Route, p Port) (s *Server, stop func() error) {
 	t.Helper()
 	s, err := New(opts, routes)
 	if err != nil {
@@ -175,9 +175,9 @@ func serveOn(t testing.TB, opts Options, routes []Route, l net.Listener) func() 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
+	go func() { done <- s.Serve(ctx, p) }()
 	stopped, result := false, error(nil)
-	stop := func() error {
+	stop = func() error {
 		cancel()
 		if !stopped {
 			stopped, result = true, <-done
@@ -189,7 +189,7 @@ func serveOn(t testing.TB, opts Options, routes []Route, l net.Listener) func() 
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return stop
+	return s, stop
 }
 
 // raw is a client that changes nothing: no compression of its own, no redirects.

@@ -13,6 +13,7 @@ type endpoint struct {
 	routes   []Route
 	allow    []string     // "OPTIONS,GET,PUT"
 	any      bool         // the one route takes every method
+	legacy   bool         // GET is taken for PUT
 	redirect bool         // the path lacks the final slash of a prefix
 	extra    http.Handler // instead of routes
 }
@@ -24,11 +25,14 @@ type table struct {
 	longest int // the longest prefix
 }
 
-func newTable(routes []Route, extra map[string]http.Handler) (*table, error) {
+func newTable(routes []Route, extra map[string]http.Handler, legacy bool) (*table, error) {
 	t := &table{exact: map[string]*endpoint{}, prefix: map[string]*endpoint{}}
 	for _, r := range routes {
 		if err := t.add(r); err != nil {
 			return nil, fmt.Errorf("cannot serve %s %s: %w", r.Method, r.Path, err)
+		}
+		if legacy && r.Legacy {
+			t.takeGets(r.Path)
 		}
 	}
 	for path, handler := range extra {
@@ -57,6 +61,16 @@ func (t *table) put(e *endpoint) {
 	t.exact[e.path] = e
 }
 
+// takeGets lets GET do at a path what PUT does.
+func (t *table) takeGets(path string) {
+	e := t.exact[path]
+	if e == nil {
+		e = t.prefix[path]
+	}
+	e.legacy = true
+	e.allow[0] += "," + http.MethodGet
+}
+
 func (t *table) add(r Route) error {
 	switch {
 	case !strings.HasPrefix(r.Path, "/"):
@@ -65,6 +79,9 @@ func (t *table) add(r Route) error {
 		return fmt.Errorf("there is no function")
 	case r.Method == http.MethodHead || r.Method == http.MethodOptions:
 		return fmt.Errorf("the method is answered for every path")
+	}
+	if r.Legacy && r.Method != http.MethodPut {
+		return fmt.Errorf("only a PUT can be taken for a GET of old")
 	}
 	if r.Filter != nil && !isStruct(r.Filter) {
 		return fmt.Errorf("the filter's sample is a %T and not a struct", r.Filter)

@@ -60,72 +60,111 @@ func (s *Store) Peek(r io.Reader, at AnyTable) (Reader, error) {
 type loader struct {
 	tables []table // by descriptor id
 	schema []AnyTable
-	rows   int   // read so far
-	bytes  int64 // rough size of them
+	bytes  int64 // rough size of what was read
 }
 
 func (l *loader) load(r io.Reader) (Header, error) {
+	return readFrames(r, func(Header) error { return nil }, func(name string) (takeRow, error) {
+		t, err := l.table(name)
+		if err != nil {
+			return nil, err
+		}
+		return func(index uint64, b []byte) ([]byte, error) {
+			rest, size, err := t.decode(index, b)
+			if err != nil {
+				return nil, damaged("table %s: %v", name, err)
+			}
+			l.bytes += size
+			return rest, nil
+		}, nil
+	})
+}
+
+// Scan reads a snapshot to its end, whatever its tables, and proves it sound but for what is in the records. It hands
+// head the header, then row every record in order: its table, the index of the Command that wrote it and its MessagePack,
+// valid until row returns. The first error of either ends it and is returned.
+func Scan(r io.Reader, head func(Header) error, row func(table string, index uint64, record []byte) error) error {
+	_, err := readFrames(r, head, func(table string) (takeRow, error) {
+		return func(index uint64, b []byte) ([]byte, error) {
+			rest, err := msgp.Skip(b)
+			if err != nil {
+				return nil, damaged("table %s: %v", table, err)
+			}
+			return rest, row(table, index, b[:len(b)-len(rest)])
+		}, nil
+	})
+	return err
+}
+
+// takeRow reads the record at the front of b and returns what follows it.
+type takeRow func(index uint64, b []byte) (rest []byte, err error)
+
+// readFrames reads a snapshot to its end and has every record taken by the taker of its table, which may be asked for
+// several times.
+func readFrames(r io.Reader, head func(Header) error, taker func(table string) (takeRow, error)) (Header, error) {
 	f, h, err := openSnapshot(r)
 	if err != nil {
 		return h, err
 	}
-	for {
+	if err := head(h); err != nil {
+		return h, err
+	}
+	for rows := 0; ; {
 		b, err := f.next()
 		if err != nil {
 			return h, err
 		}
 		if msgp.NextType(b) == msgp.MapType {
-			if err := endFrame(b, l.rows); err != nil {
+			if err := endFrame(b, rows); err != nil {
 				return h, err
 			}
 			return h, f.end()
 		}
-		if err := l.frame(b, h.Index); err != nil {
+		n, err := readRows(b, h.Index, taker)
+		if err != nil {
 			return h, err
 		}
+		rows += n
 	}
 }
 
-// frame reads a frame of rows; none is newer than the snapshot's index.
-func (l *loader) frame(b []byte, newest uint64) error {
+// readRows reads a frame of rows and returns how many there were; none is newer than the snapshot's index.
+func readRows(b []byte, newest uint64, taker func(table string) (takeRow, error)) (int, error) {
 	fields, b, err := msgp.ReadArrayHeaderBytes(b)
 	if err != nil {
-		return damaged("row frame: %v", err)
+		return 0, damaged("row frame: %v", err)
 	}
 	name, b, err := msgp.ReadStringBytes(b)
 	if err != nil {
-		return damaged("row frame: %v", err)
+		return 0, damaged("row frame: %v", err)
 	}
 	n, b, err := msgp.ReadIntBytes(b)
 	if err != nil {
-		return damaged("row frame: %v", err)
+		return 0, damaged("row frame: %v", err)
 	}
 	if n < 1 || int64(fields) != 2+2*int64(n) {
-		return damaged("a frame of table %s claims %d rows in %d fields", name, n, fields)
+		return 0, damaged("a frame of table %s claims %d rows in %d fields", name, n, fields)
 	}
-	t, err := l.table(name)
+	take, err := taker(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for range n {
 		var index uint64
-		var size int64
 		if index, b, err = msgp.ReadUint64Bytes(b); err != nil {
-			return damaged("table %s: %v", name, err)
+			return 0, damaged("table %s: %v", name, err)
 		}
 		if index > newest {
-			return damaged("table %s: a row of index %d, in a snapshot of index %d", name, index, newest)
+			return 0, damaged("table %s: a row of index %d, in a snapshot of index %d", name, index, newest)
 		}
-		if b, size, err = t.decode(index, b); err != nil {
-			return damaged("table %s: %v", name, err)
+		if b, err = take(index, b); err != nil {
+			return 0, err
 		}
-		l.bytes += size
 	}
 	if len(b) > 0 {
-		return damaged("table %s: %d bytes too many in a frame", name, len(b))
+		return 0, damaged("table %s: %d bytes too many in a frame", name, len(b))
 	}
-	l.rows += n
-	return nil
+	return n, nil
 }
 
 func (l *loader) table(name string) (table, error) {

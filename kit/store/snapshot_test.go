@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -39,6 +40,10 @@ func restorable(t testing.TB, image []byte) []byte {
 	verified := s.Verify(bytes.NewReader(image))
 	if !bytes.Equal(state(t, s), before) {
 		t.Fatal("Verify changed the state")
+	}
+	// Scan looks into no record, so it may take what Verify does not, never the other way round.
+	if _, _, err := scanned(image); err != nil && verified == nil {
+		t.Fatalf("Verify takes it, Scan says %v", err)
 	}
 	err := s.Restore(iotest.OneByteReader(bytes.NewReader(image)))
 	if (err == nil) != (verified == nil) {
@@ -244,6 +249,56 @@ func TestManyFrames(t *testing.T) {
 		if len(f) > frameBytes+2000 {
 			t.Errorf("frame %d has %d bytes", i, len(f))
 		}
+	}
+}
+
+// scanned is what Scan hands on: the header, and a line for each record.
+func scanned(image []byte) (head Header, rows []string, err error) {
+	err = Scan(bytes.NewReader(image), func(h Header) error { head = h; return nil },
+		func(table string, index uint64, record []byte) error {
+			text := new(strings.Builder)
+			_, err := msgp.UnmarshalAsJSON(text, record)
+			rows = append(rows, fmt.Sprintf("%s %d %s", table, index, text))
+			return err
+		})
+	return head, rows, err
+}
+
+// TestScan: every record, in order, with its table and index; errors of the callers' end it.
+func TestScan(t *testing.T) {
+	s := sample(t)
+	image := state(t, s)
+	head, rows, err := scanned(image)
+	if err != nil || head.Index != s.Index() || head.Lineage != "the line" {
+		t.Errorf("header %+v, %v", head, err)
+	}
+	if got := strings.Join(rows, "\n"); got != `store.touched 2 ["k\u0000n",2]
+store.touched 1 ["lineage\u0000",1]
+items 1 ["","g",["x","y"],"Zmlyc3Q="]
+items 1 ["a/b","g",[],""]
+logs 2 {"Key":"gone","N":1}` {
+		t.Errorf("rows %s", got)
+	}
+	stop := errors.New("stop")
+	if err := Scan(bytes.NewReader(image), func(Header) error { return stop }, nil); !errors.Is(err, stop) {
+		t.Errorf("an error of head is lost: %v", err)
+	}
+	calls := 0
+	err = Scan(bytes.NewReader(image), func(Header) error { return nil }, func(string, uint64, []byte) error { calls++; return stop })
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("an error of row: %v after %d calls", err, calls)
+	}
+	if _, _, err := scanned([]byte("something else")); err == nil || !strings.Contains(err.Error(), "not a Rostra snapshot") {
+		t.Errorf("error %v", err)
+	}
+	// A table that no version knows is no business of Scan's; a wrong count is.
+	list := frames(image)
+	foreign := append(slices.Clone(list[:len(list)-1]), rowFrame("later", 1, 4, 1, &item{Key: "x"}))
+	if _, rows, err := scanned(join(append(foreign, endOf(len(rows)+1)))); err != nil || !strings.HasPrefix(rows[len(rows)-1], "later 1 ") {
+		t.Errorf("%q %v", rows, err)
+	}
+	if _, _, err := scanned(join(append(foreign, endOf(len(rows))))); err == nil {
+		t.Error("a wrong count is taken")
 	}
 }
 

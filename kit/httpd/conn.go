@@ -1,0 +1,186 @@
+package httpd
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Port is a socket on which requests come in.
+type Port struct {
+	net.Listener // TCP or unix, without TLS
+
+	// TLS returns what a connection that begins now is held to, never nil; a nil TLS is a port without TLS. The protocols
+	// of HTTP are added to it. It is called by one goroutine.
+	TLS func() *tls.Config
+}
+
+// gate lets connections in, as many as a client may have.
+type gate struct {
+	Port
+	conns *conns
+
+	given, ready *tls.Config // what TLS returned last, and the same for HTTP
+}
+
+// Accept returns the next connection that its client may have.
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		raw, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if !g.conns.enter(raw) {
+			g.conns.refuse(g.secured(raw))
+			continue
+		}
+		c := &conn{Conn: raw, conns: g.conns}
+		if g.TLS == nil {
+			c.stage.Store(silent)
+		}
+		return g.secured(c), nil
+	}
+}
+
+func (g *gate) secured(c net.Conn) net.Conn {
+	if g.TLS == nil {
+		return c
+	}
+	if now := g.TLS(); now != g.given {
+		g.given, g.ready = now, now.Clone()
+		g.ready.NextProtos = slices.Concat([]string{"h2", "http/1.1"}, now.NextProtos)
+	}
+	return tls.Server(c, g.ready)
+}
+
+// The stages of a connection.
+const (
+	greeting = iota // its TLS handshake
+	silent          // not a byte of a request has come
+	talking
+)
+
+// conn is a client's connection, below TLS. It bounds what net/http alone would wait for without end, or not long enough:
+//   - a TLS handshake takes at most Options.HandshakeTimeout;
+//   - a client may stay silent for as long as it likes, as before its second request so before its first, but the headers it
+//     has begun to send are there within Options.Patience (net/http's ReadHeaderTimeout);
+//   - of what is sent to it a client takes one piece within Options.Patience, or is cut off.
+type conn struct {
+	net.Conn
+	conns *conns
+
+	stage  atomic.Int32
+	first  time.Duration // how long the rest of the first headers may take; of the goroutine that reads them
+	urged  atomic.Bool   // the read deadline is a bound, and not net/http ending a read
+	asked  atomic.Int64  // the write deadline that net/http or TLS asks for, Unix ns; 0: none
+	armed  atomic.Int64  // the one that is set
+	closed atomic.Bool
+}
+
+// piece is what a client has to take within Options.Patience, in bytes.
+const piece = 64 << 10
+
+// Read reads what the client sends.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.stage.Load() == silent {
+		c.stage.Store(talking)
+		if c.first > 0 {
+			c.urged.Store(true)
+			_ = c.Conn.SetReadDeadline(time.Now().Add(c.first))
+		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.urged.Swap(false) {
+		c.conns.slow(c.RemoteAddr().String(), "does not send what it has begun")
+	}
+	return n, err
+}
+
+// SetReadDeadline takes the end of a handshake, and of headers that have not begun, for what they are.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	left := time.Until(t)
+	bound := !t.IsZero() && left > 0
+	switch c.stage.Load() {
+	case greeting:
+		if bound {
+			t = time.Now().Add(min(left, c.conns.handshake))
+		} else {
+			c.stage.Store(silent)
+		}
+	case silent:
+		if bound {
+			c.first = left
+			return nil
+		}
+	}
+	c.urged.Store(bound)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline bounds all writes together, each piece of them is bounded anyway.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if c.stage.Load() == greeting && !t.IsZero() {
+		return c.Conn.SetWriteDeadline(time.Now().Add(min(time.Until(t), c.conns.handshake)))
+	}
+	if t.IsZero() {
+		c.asked.Store(0)
+		return nil
+	}
+	c.asked.Store(t.UnixNano())
+	c.armed.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Write sends p piece by piece.
+func (c *conn) Write(p []byte) (n int, err error) {
+	if c.stage.Load() == greeting {
+		return c.Conn.Write(p)
+	}
+	for {
+		c.arm()
+		part := p[n:min(n+piece, len(p))]
+		var sent int
+		sent, err = c.Conn.Write(part)
+		n += sent
+		if err != nil || n == len(p) {
+			break
+		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.asked.Load() == 0 {
+		c.conns.slow(c.RemoteAddr().String(), "does not take its answer")
+	}
+	return n, err
+}
+
+// arm sets the deadline of the next piece. One that is not far along is left: setting it costs more than the write of a
+// short answer.
+func (c *conn) arm() {
+	now := time.Now()
+	if c.asked.Load() != 0 || c.armed.Load() > now.Add(c.conns.patience/2).UnixNano() {
+		return
+	}
+	until := now.Add(c.conns.patience)
+	c.armed.Store(until.UnixNano())
+	_ = c.Conn.SetWriteDeadline(until)
+}
+
+// CloseWrite tells the client that nothing more will come.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close closes the connection and makes room for another of its client.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	if !c.closed.Swap(true) {
+		c.conns.leave(c.Conn)
+	}
+	return err
+}
