@@ -46,7 +46,9 @@ type client struct {
 
 // ours are the routes that Consul's client has no call for; they are asked over its connection all the same.
 var ours = []string{"GET /v1/rostra/counters", "GET /v1/agent/version", "GET /v1/agent/connect/ca/roots",
-	"GET /v1/catalog/node-services/n1"}
+	"GET /v1/catalog/node-services/n1", "GET /v1/internal/ui/nodes", "GET /v1/internal/ui/node/n1", "GET /v1/internal/ui/services",
+	"GET /v1/internal/ui/catalog-overview", "GET /v1/internal/ui/exported-services?peer=x", "GET /v1/internal/ui/gateway-services-nodes/g",
+	"GET /v1/internal/ui/gateway-intentions/g", "GET /v1/internal/ui/service-topology/s?kind=", "GET /v1/internal/ui/metrics-proxy/x"}
 
 // TestOfficialClient drives the whole API with the client library that users have. A route that no client calls here
 // fails the test.
@@ -58,7 +60,7 @@ func TestOfficialClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &client{official, p.HTTP, rec}
-	for name, part := range map[string]func(*testing.T, *client){"catalog": clientCatalog, "kv": clientKV,
+	for name, part := range map[string]func(*testing.T, *client){"catalog": clientCatalog, "kv": clientKV, "txn": clientTxn,
 		"session": clientSession, "agent": clientAgent, "snapshot": clientSnapshot, "acl": clientACL, "cluster": clientCluster} {
 		t.Run(name, func(t *testing.T) { part(t, c) })
 	}
@@ -174,6 +176,46 @@ func clientKV(t *testing.T, c *client) {
 	}
 }
 
+// clientTxn walks a node, an instance and a check through all verbs of a transaction, as catalog synchronizers do.
+func clientTxn(t *testing.T, c *client) {
+	node := api.Node{Node: "txn", Address: "192.0.2.7", Meta: map[string]string{"external-node": "true"}}
+	service := api.AgentService{ID: "s-1", Service: "s", Port: 1, Tags: []string{"a"}}
+	check := api.HealthCheck{Node: "txn", CheckID: "c", Name: "c", Status: "passing", ServiceID: "s-1", Definition: api.HealthCheckDefinition{
+		TCP: "192.0.2.7:1", IntervalDuration: 5 * time.Second, TimeoutDuration: time.Second}}
+	do := func(wants bool, node api.NodeOp, service api.ServiceOp, check api.CheckOp, n api.Node, s api.AgentService, k api.HealthCheck) *api.TxnResponse {
+		t.Helper()
+		ok, answer, _, err := c.Txn().Txn(api.TxnOps{{Node: &api.NodeTxnOp{Verb: node, Node: n}}, {Service: &api.ServiceTxnOp{Verb: service, Node: "txn", Service: s}},
+			{Check: &api.CheckTxnOp{Verb: check, Check: k}}}, nil)
+		if err != nil || ok != wants {
+			t.Fatalf("%s: %v %+v %v", node, ok, answer, err)
+		}
+		return answer
+	}
+	if failed := do(false, api.NodeGet, api.ServiceGet, api.CheckGet, node, service, check); len(failed.Errors) != 3 || failed.Errors[2].What != `check "c" on node "txn" doesn't exist` {
+		t.Errorf("nothing is there: %+v", failed.Errors)
+	}
+	do(true, api.NodeCAS, api.ServiceCAS, api.CheckCAS, node, service, check)
+	service.Tags, check.Status = nil, "warning"
+	do(true, api.NodeSet, api.ServiceSet, api.CheckSet, node, service, check)
+	got := do(true, api.NodeGet, api.ServiceGet, api.CheckGet, node, service, check).Results
+	if len(got) != 3 || got[0].Node.Address != "192.0.2.7" || got[0].Node.Datacenter != "dc1" || got[1].Service.Port != 1 || got[2].Check.Status != "warning" ||
+		got[2].Check.Definition.IntervalDuration != 5*time.Second || got[2].Check.ServiceName != "s" {
+		t.Fatalf("what was set: %+v", got)
+	}
+	if failed := do(false, api.NodeDeleteCAS, api.ServiceDeleteCAS, api.CheckDeleteCAS, node, service, check); len(failed.Errors) != 3 || failed.Errors[0].What != `failed to delete node "txn", index is stale` {
+		t.Errorf("stale: %+v", failed.Errors)
+	}
+	list, _, err := c.Health().Service("s", "", false, nil)
+	if err != nil || len(list) != 1 || list[0].Checks.AggregatedStatus() != "warning" {
+		t.Errorf("the catalog has %+v %v", list, err)
+	}
+	ok, answer, _, err := c.Txn().Txn(api.TxnOps{{Check: &api.CheckTxnOp{Verb: api.CheckDelete, Check: check}}, {Service: &api.ServiceTxnOp{Verb: api.ServiceDelete, Node: "txn", Service: service}},
+		{Node: &api.NodeTxnOp{Verb: api.NodeDelete, Node: node}}}, nil)
+	if err != nil || !ok || len(answer.Results) != 0 {
+		t.Errorf("deletions: %v %+v %v", ok, answer, err)
+	}
+}
+
 func clientSession(t *testing.T, c *client) {
 	id, _, err := c.Session().Create(&api.SessionEntry{Name: "s", TTL: "10s", Behavior: "delete", LockDelay: time.Millisecond}, nil)
 	must(t, err)
@@ -241,7 +283,16 @@ func clientAgent(t *testing.T, c *client) {
 	if s, _, err := a.Service("web", nil); err != nil || s.Service != "web" {
 		t.Errorf("service: %v %v", s, err)
 	}
+	if status, info, err := a.AgentHealthServiceByID("web"); err != nil || status != "critical" || info.Service.Port != 80 || len(info.Checks) != 2 {
+		t.Errorf("health by ID: %s %+v %v", status, info, err)
+	}
+	if status, infos, err := a.AgentHealthServiceByName("none"); err != nil || status != "critical" || len(infos) != 0 {
+		t.Errorf("health of nothing: %s %+v %v", status, infos, err)
+	}
 	must(t, a.EnableServiceMaintenance("web", "because"))
+	if status, infos, err := a.AgentHealthServiceByName("web"); err != nil || status != "maintenance" && status != "critical" || len(infos) != 1 {
+		t.Errorf("health by name: %s %+v %v", status, infos, err)
+	}
 	must(t, a.DisableServiceMaintenance("web"))
 	must(t, a.EnableNodeMaintenance("because"))
 	must(t, a.DisableNodeMaintenance())

@@ -9,7 +9,7 @@ import (
 )
 
 // features in their order: each may import only those before it.
-var features = []string{"acl", "catalog", "health", "coordinate", "member", "session", "kv", "txn", "query", "event",
+var features = []string{"acl", "catalog", "health", "overview", "coordinate", "member", "session", "kv", "txn", "query", "event",
 	"local", "lock", "operator", "snapshot", "telemetry", "connect", "tls", "exec"}
 
 // floors from the ground up. A package imports its own floor or lower ones; features have an order among themselves.

@@ -2,6 +2,9 @@ package room
 
 import (
 	"context"
+	"net"
+	"net/http"
+	"strings"
 
 	"rostra/engine/shelf"
 	"rostra/kit/httpd"
@@ -16,13 +19,42 @@ type Placed interface {
 // Sorter orders lists by round-trip time. The coordinates it needs are a feature that stands above those whose lists it
 // sorts, so it lies on the Shelf; while there is none, nothing is sorted.
 type Sorter interface {
-	// Near returns the elements of the list in ascending round-trip time from the node, equals in their order, those of
-	// unknown distance last. nil: the place of the node itself is not known, or nothing could be read.
-	Near(ctx context.Context, o Options, node string, list Placed) []int
+	// Near returns the elements of the list in ascending round-trip time from a node, equals in their order, those of
+	// unknown distance last. The node is the one of the name or, if that is "", the one of the address. nil: the place of
+	// the node itself is not known, or nothing could be read.
+	Near(ctx context.Context, o Options, node, address string, list Placed) []int
 }
 
-// agentItself is the word for the node of the agent that was asked.
-const agentItself = "_agent"
+// Words that stand for a node in ?near.
+const (
+	agentItself  = "_agent" // the node of the agent that was asked
+	clientItself = "_ip"    // the node that the question came from
+)
+
+// originOf reads ?near, which is not empty: the name or the address of the node that distances are measured from.
+func originOf(r *httpd.Request, h *Host) (node, address string) {
+	switch near := r.Params.Near; near {
+	case agentItself:
+		return h.Self.Node, ""
+	case clientItself:
+		return "", clientAddress(r.HTTP)
+	default:
+		return near, ""
+	}
+}
+
+// clientAddress returns the address that a request came from: the first that proxies have forwarded it for, or its peer's.
+func clientAddress(r *http.Request) string {
+	if forwarded := r.Header.Get("X-Forwarded-For"); forwarded != "" {
+		first, _, _ := strings.Cut(forwarded, ",")
+		return strings.TrimSpace(first)
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "" // a unix socket
+	}
+	return host
+}
 
 // ReplyNear is Reply with the elements of a Placed list in the order that ?near asks for. It is a step after sharing: the
 // shared answer stays as it is, and the index is that of the answer. Coordinates of different datacenters cannot be compared,
@@ -37,11 +69,8 @@ func (a Answer) ReplyNear(r *httpd.Request, h *Host, m Meta) httpd.Reply {
 	if !ok {
 		return a.Reply(m)
 	}
-	node := p.Near
-	if node == agentItself {
-		node = h.Self.Node
-	}
-	order := sorter.Near(r.Context(), Options{Token: p.Token}, node, list)
+	node, address := originOf(r, h)
+	order := sorter.Near(r.Context(), Options{Token: p.Token}, node, address, list)
 	if order == nil {
 		return a.Reply(m)
 	}

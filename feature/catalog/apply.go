@@ -32,7 +32,7 @@ func (c *Register) Allowed(r store.Reader, d authz.Decider) error {
 		if k == nil { // no handler sends one, but others may
 			return fault.New(fault.Refused, "Must provide check")
 		}
-		if err := allowedCheck(r, d, c, k); err != nil {
+		if err := allowedCheck(r, d, c.Row.Node, c.Service, k.ServiceID); err != nil {
 			return err
 		}
 	}
@@ -50,14 +50,15 @@ func allowedService(r store.Reader, d authz.Decider, node string, s *Service) er
 	return nil
 }
 
-func allowedCheck(r store.Reader, d authz.Decider, c *Register, k *Check) error {
-	if k.ServiceID == "" {
-		return authz.Require(d, authz.Node, authz.Write, c.Row.Node)
+// allowedCheck asks for what a check on the node belongs to; with is the instance that is registered along, if there is one.
+func allowedCheck(r store.Reader, d authz.Decider, node string, with *Service, serviceID string) error {
+	if serviceID == "" {
+		return authz.Require(d, authz.Node, authz.Write, node)
 	}
-	if c.Service != nil && sameName(c.Service.id(), k.ServiceID) {
+	if with != nil && sameName(with.id(), serviceID) {
 		return nil // asked for already
 	}
-	if s := Services.Get(r, Key(c.Row.Node, k.ServiceID)); s != nil {
+	if s := Services.Get(r, Key(node, serviceID)); s != nil {
 		return authz.Require(d, authz.Service, authz.Write, s.Service)
 	}
 	return nil // Run refuses it
@@ -69,7 +70,7 @@ func (c *Register) Run(tx *store.Tx) (room.Result, error) {
 	if c.Row == nil || c.Row.Node == "" {
 		return nil, fault.New(fault.Refused, "Must provide node")
 	}
-	if err := c.putNode(tx); err != nil {
+	if err := putNode(tx, c.Row, c.SkipNode); err != nil {
 		return nil, err
 	}
 	node := Nodes.Get(tx, strings.ToLower(c.Row.Node)).Node
@@ -92,6 +93,14 @@ func (s *Service) id() string {
 	return s.ID
 }
 
+// id returns the check's ID, which is its name if none was given.
+func (c *Check) id() string {
+	if c.CheckID == "" {
+		return c.Name
+	}
+	return c.CheckID
+}
+
 // row returns what is stored of the instance. The Command itself stays as it came.
 func (s *Service) row(node string) *Service {
 	row := s.Copy()
@@ -103,10 +112,11 @@ func (s *Service) row(node string) *Service {
 }
 
 // putNode writes the node's row under the identity rules of spec http/catalog.md: an ID is a machine, a name its label.
-func (c *Register) putNode(tx *store.Tx) error {
-	n := c.Row.copy()
+// With skip a row that is there stays as it is.
+func putNode(tx *store.Tx, row *Node, skip bool) error {
+	n := row.copy()
 	owner := Nodes.Get(tx, strings.ToLower(n.Node))
-	if c.SkipNode && owner != nil {
+	if skip && owner != nil {
 		return nil
 	}
 	before, err := rename(tx, n, owner)
@@ -217,9 +227,7 @@ func putCheck(tx *store.Tx, node string, in *Check) error {
 	if c.Node == "" {
 		c.Node = node
 	}
-	if c.CheckID == "" {
-		c.CheckID = c.Name
-	}
+	c.CheckID = c.id()
 	if !sameName(c.Node, node) {
 		return fault.New(fault.Refused, "Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, node)
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"rostra/kit/wire"
@@ -43,10 +44,21 @@ type nanoseconds int64
 // UnmarshalJSON reads a text like "10s" or a number.
 func (n *nanoseconds) UnmarshalJSON(b []byte) error { return (*wire.Duration)(n).UnmarshalJSON(b) }
 
-// UnmarshalJSON reads a definition; members it does not know are ignored, as Consul does here.
+// UnmarshalJSON reads a definition; members it does not know are ignored, as Consul does here. The three periods have a second
+// name each, which counts if it is set.
 func (d *definition) UnmarshalJSON(b []byte) error {
 	type plain definition
-	return json.Unmarshal(b, (*plain)(d))
+	in := struct {
+		*plain
+		IntervalDuration, TimeoutDuration, DeregisterCriticalServiceAfterDuration wire.Duration
+	}{plain: (*plain)(d)}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	d.Interval = cmp.Or(in.IntervalDuration, d.Interval)
+	d.Timeout = cmp.Or(in.TimeoutDuration, d.Timeout)
+	d.DeregisterCriticalServiceAfter = cmp.Or(in.DeregisterCriticalServiceAfterDuration, d.DeregisterCriticalServiceAfter)
+	return nil
 }
 
 // encode returns the JSON that is stored with the check; nil for an empty definition.

@@ -70,7 +70,7 @@ func (a handlers) datacenters(r *httpd.Request) (httpd.Reply, error) {
 }
 
 func (a handlers) nodes(r *httpd.Request) (httpd.Reply, error) {
-	return Read(r, a.host, NodesQuery{Meta: MetaWords(r.Params.NodeMeta)}, false)
+	return Read(r, a.host, NodesQuery{Meta: WordsOf(r.Params.NodeMeta)}, false)
 }
 
 // Read asks the door what the request wants to know and makes a reply of the answer. cacheable marks the endpoints that
@@ -84,7 +84,18 @@ func Read(r *httpd.Request, h *room.Host, q room.Query, cacheable bool) (httpd.R
 	if cacheable {
 		markCached(r, &meta)
 	}
+	if r.Query("peer") != "" {
+		return httpd.Reply{Value: ofPeer(answer.Value), Meta: &meta}, nil
+	}
 	return answer.ReplyNear(r, h, meta), nil
+}
+
+// ofPeer is what another cluster has brought in of what a list is of: nothing, for none is a peer of this one.
+func ofPeer(list any) any {
+	if _, tags := list.(ServiceTags); tags {
+		return ServiceTags{}
+	}
+	return NodeList{}
 }
 
 func markCached(r *httpd.Request, m *room.Meta) {
@@ -94,8 +105,8 @@ func markCached(r *httpd.Request, m *room.Meta) {
 }
 
 func (a handlers) services(r *httpd.Request) (httpd.Reply, error) {
-	meta := MetaWords(r.Params.NodeMeta)
-	if r.Filter == nil {
+	meta := WordsOf(r.Params.NodeMeta)
+	if r.Filter == nil || r.Query("peer") != "" {
 		return Read(r, a.host, ServicesQuery{Meta: meta}, true)
 	}
 	answer, m, err := a.host.Door.Read(r.Context(), EveryInstanceQuery{Meta: meta}, room.OptionsOf(r))
@@ -118,8 +129,8 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
-	return Read(r, a.host, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: JoinWords(r.QueryAll("tag")),
-		Meta: MetaWords(r.Params.NodeMeta)}, true)
+	return Read(r, a.host, InstancesQuery{Service: strings.ToLower(r.Arg), Tags: WordsOf(r.QueryAll("tag")),
+		Meta: WordsOf(r.Params.NodeMeta)}, true)
 }
 
 func (a handlers) node(r *httpd.Request) (httpd.Reply, error) {
@@ -152,6 +163,9 @@ func (a handlers) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 		return nil, meta, err
 	}
 	ns := answer.Value.(*NodeServices)
+	if r.Query("peer") != "" {
+		ns = nil // see ofPeer
+	}
 	if ns == nil || r.Filter == nil {
 		return ns, meta, nil
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"regexp"
@@ -54,29 +55,23 @@ type deregistration struct {
 	Datacenter, Node, Address, ServiceID, CheckID, Namespace, Partition, PeerName string
 }
 
-func refuse(format string, args ...any) error { return fault.New(fault.Refused, format, args...) }
-
 // command turns the body into the Command, or says what is wrong with it in Consul's words.
 func (in *registration) command(own string) (*Register, error) {
-	switch {
-	case in.PeerName != "":
-		return nil, refuse("cannot register requests with PeerName in them")
-	case in.Node == "":
-		return nil, refuse("Must provide node")
-	case in.Address == "" && !in.SkipNodeUpdate:
-		return nil, refuse("Must provide address if SkipNodeUpdate is not set")
-	}
-	if err := checkID(in.ID); err != nil {
-		return nil, err
-	}
 	c := &Register{SkipNode: in.SkipNodeUpdate, Row: &Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
 		Datacenter: cmp.Or(in.Datacenter, own), TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
+	switch err := c.Row.check(); {
+	case in.PeerName != "":
+		return nil, refuse("cannot register requests with PeerName in them")
+	case in.Node != "" && in.Address == "" && !in.SkipNodeUpdate:
+		return nil, refuse("Must provide address if SkipNodeUpdate is not set")
+	case err != nil:
+		return nil, err
+	}
 	if in.Service != nil {
-		s, err := in.Service.service(in.Node)
-		if err != nil {
+		c.Service = in.Service.service(in.Node)
+		if err := c.Service.check(); err != nil {
 			return nil, err
 		}
-		c.Service = s
 	}
 	if in.Check != nil {
 		in.Checks = append(in.Checks, in.Check)
@@ -96,51 +91,120 @@ func (in *registration) command(own string) (*Register, error) {
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-func checkID(id string) error {
+// check refuses a node without a name or with an ID that is none.
+func (n *Node) check() error {
 	switch {
-	case id == "" || uuid.MatchString(id):
+	case n.Node == "":
+		return refuse("Must provide node")
+	case n.ID == "" || uuid.MatchString(n.ID):
 		return nil
-	case len(id) != 36:
+	case len(n.ID) != 36:
 		return refuse("Bad node ID: uuid string is wrong length")
 	}
 	return refuse("Bad node ID: uuid is improperly formatted")
 }
 
-func (in *serviceInput) service(node string) (*Service, error) {
-	switch {
-	case in.Service == "" && in.ID == "":
-		return nil, refuse("Must provide service name (Service.Service)")
-	case in.Service == "":
-		return nil, refuse("Must provide service name (Service.Service) when service ID is provided")
-	case in.Address == "0.0.0.0" || in.Address == "::" || in.Address == "[::]":
-		return nil, refuse("Invalid service address")
-	}
+// service makes an instance on a node of what was sent; its ID is the name if none is given.
+func (in *serviceInput) service(node string) *Service {
 	s := &Service{Node: node, Kind: in.Kind, ID: in.ID, Service: in.Service, Tags: in.Tags, Address: in.Address,
 		SocketPath: in.SocketPath, Meta: in.Meta, Port: in.Port, EnableTagOverride: in.EnableTagOverride,
-		TaggedAddresses: TaggedOf(in.TaggedAddresses), Weights: Weights{1, 1}}
-	if s.ID == "" {
-		s.ID = s.Service
-	}
-	if err := CheckMeta(in.Meta, true); err != nil {
-		return nil, refuse("Invalid Service Meta for node %s and serviceID %s: %s", node, s.ID, err)
-	}
+		Weights: Weights{1, 1}}
+	s.SetTagged(in.TaggedAddresses)
+	s.ID = s.id()
 	if in.Weights != nil {
 		s.Weights = *in.Weights
 	}
-	return s, nil
+	return s
 }
 
-// TaggedOf makes the stored form of tagged addresses: sorted by name.
-func TaggedOf(m map[string]AddressView) []taggedAddress {
+// check refuses an instance without a name, with an address that is none, or with meta beyond the limits.
+func (s *Service) check() error {
+	switch {
+	case s.Service == "" && s.ID == "":
+		return refuse("Must provide service name (Service.Service)")
+	case s.Service == "":
+		return refuse("Must provide service name (Service.Service) when service ID is provided")
+	case s.Address == "0.0.0.0" || s.Address == "::" || s.Address == "[::]":
+		return refuse("Invalid service address")
+	}
+	if err := CheckMeta(s.Meta, true); err != nil {
+		return refuse("Invalid Service Meta for node %s and serviceID %s: %s", s.Node, s.ID, err)
+	}
+	return nil
+}
+
+// SetTagged gives the instance tagged addresses, whose stored form is sorted by name.
+func (s *Service) SetTagged(m map[string]AddressView) {
 	names := wire.Pairs{}
 	for name := range m {
 		names = append(names, wire.Pair{Key: name})
 	}
-	var list []taggedAddress
+	s.TaggedAddresses = nil
 	for _, p := range wire.PairsOf(names.Map()) {
-		list = append(list, taggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
+		s.TaggedAddresses = append(s.TaggedAddresses, taggedAddress{p.Key, m[p.Key].Address, m[p.Key].Port})
 	}
-	return list
+}
+
+// operation is an operation of a transaction as a body has it: at most one member is set.
+type operation struct {
+	Node *struct {
+		Verb string
+		Node nodeInput
+	}
+	Service *struct {
+		Verb, Node string
+		Service    serviceInput
+	}
+	Check *struct {
+		Verb  string
+		Check checkInput
+	}
+}
+
+type nodeInput struct {
+	ID, Node, Address, Datacenter, Partition, PeerName string
+	TaggedAddresses, Meta                              wire.Pairs
+	CreateIndex, ModifyIndex                           uint64
+	Locality                                           json.RawMessage
+}
+
+// ReadJSON makes the operation that a body has under one of three members, the first that is neither absent nor null.
+// datacenter is that of nodes for which the body names none. false: there is no operation.
+func (o *Op) ReadJSON(node, service, check json.RawMessage, datacenter string) (bool, error) {
+	var in operation
+	for _, member := range [...]struct {
+		raw json.RawMessage
+		to  any
+	}{{node, &in.Node}, {service, &in.Service}, {check, &in.Check}} {
+		if member.raw == nil {
+			continue
+		}
+		d := json.NewDecoder(bytes.NewReader(member.raw))
+		d.DisallowUnknownFields()
+		if err := d.Decode(member.to); err != nil {
+			return false, err
+		}
+	}
+	*o = in.op(datacenter)
+	return o.Record != Record{}, nil
+}
+
+func (in *operation) op(datacenter string) Op {
+	switch {
+	case in.Node != nil:
+		n := in.Node.Node
+		return Op{Verb: in.Node.Verb, Record: Record{Node: &Node{ID: strings.ToLower(n.ID), Node: n.Node, Address: n.Address,
+			Datacenter: cmp.Or(n.Datacenter, datacenter), TaggedAddresses: n.TaggedAddresses, Meta: n.Meta, ModifyIndex: n.ModifyIndex}}}
+	case in.Service != nil:
+		s := in.Service.Service.service(in.Service.Node)
+		s.ModifyIndex = in.Service.Service.ModifyIndex
+		return Op{Verb: in.Service.Verb, Record: Record{Service: s}}
+	case in.Check != nil:
+		c := in.Check.Check.check()
+		c.ModifyIndex = in.Check.Check.ModifyIndex
+		return Op{Verb: in.Check.Verb, Record: Record{Check: c}}
+	}
+	return Op{}
 }
 
 func (in *checkInput) check() *Check {

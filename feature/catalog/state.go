@@ -52,9 +52,17 @@ func ServiceIndex(r store.Reader, name string, checks bool) uint64 {
 // Words is a list of words in one comparable value, as Queries must be.
 type Words string
 
-// JoinWords makes Words of a list; the order of the list does not matter.
-func JoinWords(list []string) Words {
-	list = slices.Clone(list)
+// WordsOf makes Words of a list, whose order does not matter, or of the node-meta a request asks for.
+func WordsOf[T []string | map[string]string](of T) Words {
+	var list []string
+	switch of := any(of).(type) {
+	case []string:
+		list = slices.Clone(of)
+	case map[string]string:
+		for k, v := range of {
+			list = append(list, k+"\x01"+v)
+		}
+	}
 	sort.Strings(list)
 	return Words(strings.Join(list, "\x00"))
 }
@@ -67,16 +75,7 @@ func (w Words) List() []string {
 	return strings.Split(string(w), "\x00")
 }
 
-// MetaWords makes Words of the node-meta a request asks for.
-func MetaWords(m map[string]string) Words {
-	var list []string
-	for k, v := range m {
-		list = append(list, k+"\x01"+v)
-	}
-	return JoinWords(list)
-}
-
-// Meta reads MetaWords back.
+// Meta reads the Words of node-meta back.
 func (w Words) Meta() wire.Pairs {
 	var p wire.Pairs
 	for _, word := range w.List() {

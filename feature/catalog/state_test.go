@@ -46,7 +46,7 @@ func TestNamesIgnoreCase(t *testing.T) {
 	l := newLab(t).must(reg("Node", "ID/Web/T", "Check:passing:id"))
 	l.must(reg("nODE", "id/wEB/T", "cHECK:critical:ID"))
 	equal(t, "nodes", len(l.ask(NodesQuery{}).Value.(NodeList)), 1)
-	list := l.ask(InstancesQuery{Service: "WEB", Tags: JoinWords([]string{"t"})}).Value.(InstanceList)
+	list := l.ask(InstancesQuery{Service: "WEB", Tags: WordsOf([]string{"t"})}).Value.(InstanceList)
 	if len(list) != 1 || list[0].Service.Service != "wEB" || list[0].Node.Node != "Node" {
 		t.Errorf("%s", list.AppendJSON(nil))
 	}
@@ -210,7 +210,7 @@ func TestSelection(t *testing.T) {
 		for i := 0; i < len(kv); i += 2 {
 			m[kv[i]] = kv[i+1]
 		}
-		return MetaWords(m)
+		return WordsOf(m)
 	}
 	cases := []struct {
 		tags []string
@@ -223,7 +223,7 @@ func TestSelection(t *testing.T) {
 	}
 	for _, c := range cases {
 		var got []string
-		for _, x := range l.ask(InstancesQuery{Service: "web", Tags: JoinWords(c.tags), Meta: c.meta}).Value.(InstanceList) {
+		for _, x := range l.ask(InstancesQuery{Service: "web", Tags: WordsOf(c.tags), Meta: c.meta}).Value.(InstanceList) {
 			got = append(got, x.Service.ID)
 		}
 		if strings.Join(got, " ") != c.want {
@@ -233,7 +233,7 @@ func TestSelection(t *testing.T) {
 	equal(t, "services", l.json(ServicesQuery{}), `{"Web":["All","v0","v1","v2"]}`)
 	equal(t, "of a rack", l.json(ServicesQuery{Meta: meta("rack", "r2")}), `{"Web":["All","v1"]}`)
 	equal(t, "nodes of a rack", len(l.ask(NodesQuery{Meta: meta("rack", "r1")}).Value.(NodeList)), 2)
-	if JoinWords([]string{"b", "a"}) != JoinWords([]string{"a", "b"}) {
+	if WordsOf([]string{"b", "a"}) != WordsOf([]string{"a", "b"}) {
 		t.Error("the order of words matters")
 	}
 }

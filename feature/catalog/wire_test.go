@@ -23,12 +23,12 @@ func travelling() []roomtest.Case {
 		InstanceList{{full, web}, {bare, empty}, {bare, null}, {full, null}, {meta, web}}}
 	return []roomtest.Case{
 		{Query: NodesQuery{}},
-		{Query: NodesQuery{Meta: MetaWords(map[string]string{"a": "1", "b": ""})},
+		{Query: NodesQuery{Meta: WordsOf(map[string]string{"a": "1", "b": ""})},
 			Answers: []any{NodeList{}, NodeList(nil), NodeList{full, bare, meta}}},
 		{Query: ServicesQuery{Meta: "x\x01y"}, Answers: []any{ServiceTags{}, ServiceTags(nil),
 			ServiceTags{"web": {"a", "b"}, "api": {}, "null": nil, "<x>": {""}}}},
 		{Query: EveryInstanceQuery{Meta: "x"}, Answers: instances},
-		{Query: InstancesQuery{Service: "web", Tags: JoinWords([]string{"a", "b"}), Meta: "x\x01y"}, Answers: instances},
+		{Query: InstancesQuery{Service: "web", Tags: WordsOf([]string{"a", "b"}), Meta: "x\x01y"}, Answers: instances},
 		{Query: NodeQuery{Node: "n"}, Answers: []any{(*NodeServices)(nil), &NodeServices{Node: bare},
 			&NodeServices{Node: full, Services: []*Service{web, empty, null}}}},
 		{Query: findQuery{NameOrID: "8f"}, Answers: []any{(*Node)(nil), full, bare, meta}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,6 +138,33 @@ func TestNear(t *testing.T) {
 	})
 }
 
+// TestNearAddress: the origin may be an address; the first node that has it and whose place is known counts.
+func TestNearAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := startCity(t)
+		for node, address := range map[string]string{"n1": "10.0.0.1", "n2": "10.0.0.2", "n3": "2001:db8::3", "n0": "10.0.0.2"} {
+			r := register(node)
+			r.Row.Address = address
+			apply(t, a, r)
+		}
+		list := catalog.NodeList{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}, {Node: "n4"}}
+		for _, c := range []struct {
+			address string
+			want    []int // nil: as it is
+		}{
+			{"10.0.0.2", []int{1, 2, 0, 3}},
+			{"::ffff:10.0.0.2", []int{1, 2, 0, 3}},
+			{"2001:DB8:0::3", []int{2, 0, 1, 3}},
+			{"10.0.0.9", nil},
+			{"", nil},
+		} {
+			if got := (sorter{a.Door}).Near(t.Context(), room.Options{}, "", c.address, list); !slices.Equal(got, c.want) {
+				t.Errorf("%q: %v, want %v", c.address, got, c.want)
+			}
+		}
+	})
+}
+
 func filterOf(path string) string {
 	if strings.Contains(path, "health/service") {
 		return "Node.Node!=n1"
@@ -212,7 +240,10 @@ func (failing) Read(context.Context, room.Query, room.Options) (room.Answer, roo
 
 // TestNearIsAFavour: where the places cannot be read, the list is given as it is.
 func TestNearIsAFavour(t *testing.T) {
-	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, "n1", catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
+	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, "", "10.0.0.1", catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
+		t.Errorf("order %v", order)
+	}
+	if order := (sorter{failing{}}).Near(t.Context(), room.Options{}, "n1", "", catalog.NodeList{{Node: "n1"}, {Node: "n2"}}); order != nil {
 		t.Errorf("order %v", order)
 	}
 }
@@ -226,7 +257,7 @@ func BenchmarkNear(b *testing.B) {
 	}
 	s := sorter{fixed{answer: room.Answer{Value: places}}}
 	for b.Loop() {
-		if s.Near(b.Context(), room.Options{}, "n0001", list) == nil {
+		if s.Near(b.Context(), room.Options{}, "n0001", "", list) == nil {
 			b.Fatal("no order")
 		}
 	}

@@ -38,14 +38,14 @@ func (a handlers) checks(r *httpd.Request) (httpd.Reply, error) {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing service name")
 	}
 	return catalog.Read(r, a.host, ServiceChecksQuery{Service: strings.ToLower(r.Arg),
-		Meta: catalog.MetaWords(r.Params.NodeMeta)}, false)
+		Meta: catalog.WordsOf(r.Params.NodeMeta)}, false)
 }
 
 func (a handlers) state(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing check state")
 	}
-	return catalog.Read(r, a.host, StateQuery{State: r.Arg, Meta: catalog.MetaWords(r.Params.NodeMeta)}, false)
+	return catalog.Read(r, a.host, StateQuery{State: r.Arg, Meta: catalog.WordsOf(r.Params.NodeMeta)}, false)
 }
 
 func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
@@ -61,7 +61,10 @@ func (a handlers) service(r *httpd.Request) (httpd.Reply, error) {
 	}
 	q := ServiceQuery{Service: strings.ToLower(r.Arg), Passing: passing}
 	if r.HTTP.URL.RawQuery != "" {
-		q.Tags, q.Meta = catalog.JoinWords(r.QueryAll("tag")), catalog.MetaWords(r.Params.NodeMeta)
+		if r.Query("peer") != "" && (r.Query("sg") != "" || r.Query("sameness-group") != "") {
+			return httpd.Reply{}, fault.New(fault.Invalid, "peer-name and sameness-group are mutually exclusive")
+		}
+		q.Tags, q.Meta = catalog.WordsOf(r.QueryAll("tag")), catalog.WordsOf(r.Params.NodeMeta)
 	}
 	return catalog.Read(r, a.host, q, true)
 }

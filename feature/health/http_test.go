@@ -36,6 +36,7 @@ func TestBodies(t *testing.T) {
 		"service/web":                               `[` + entry1 + `,` + entry2 + `]`,
 		"service/WEB?passing":                       `[` + entry2 + `]`,
 		"service/web?passing=1":                     `[` + entry2 + `]`,
+		"service/web?peer=other":                    `[]`,
 		"service/web?passing=false":                 `[` + entry1 + `,` + entry2 + `]`,
 		"service/web?passing=0&tag=A":               `[` + entry1 + `]`,
 		"service/web?tag=a&tag=b":                   `[]`,
@@ -62,6 +63,7 @@ func TestBodies(t *testing.T) {
 	for path, want := range map[string]string{
 		"service/": missing, "checks/": missing, "node/": "Missing node name", "state/": "Missing check state",
 		"service/web?passing=junk": "Invalid value for ?passing",
+		"service/web?peer=a&sg=b":  "peer-name and sameness-group are mutually exclusive",
 	} {
 		if status, got := a.get("/v1/health/" + path); status != 400 || got != want {
 			t.Errorf("%s: %d %s", path, status, got)

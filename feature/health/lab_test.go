@@ -52,7 +52,7 @@ func racked(c *catalog.Register, rack string) *catalog.Register {
 	return c
 }
 
-func rack(name string) catalog.Words { return catalog.MetaWords(map[string]string{"rack": name}) }
+func rack(name string) catalog.Words { return catalog.WordsOf(map[string]string{"rack": name}) }
 
 // lab runs Commands straight on a store.
 type lab struct {
@@ -111,7 +111,7 @@ func newAgent(t testing.TB) *agent {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	rooms := []room.Room{catalog.Room, Room}
-	srv, err := server.New(server.Options{Datacenter: "dc", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
+	srv, err := server.New(server.Options{Datacenter: "dc", ID: "s1", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

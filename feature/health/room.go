@@ -9,6 +9,7 @@ var Room = room.Room{
 	Name: "health",
 	Queries: []room.QueryType{
 		room.QueryOf[ServiceQuery]("health.service", room.Packed[EntryList]()),
+		room.QueryOf[EveryQuery]("health.every", room.Packed[EntryList]()),
 		room.QueryOf[NodeChecksQuery]("health.node", room.Packed[CheckList]()),
 		room.QueryOf[ServiceChecksQuery]("health.checks", room.Packed[CheckList]()),
 		room.QueryOf[StateQuery]("health.state", room.Packed[CheckList]()),

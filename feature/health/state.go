@@ -80,12 +80,18 @@ func (q ServiceQuery) Subjects() []store.Subject {
 	return []store.Subject{catalog.ServiceSubject(q.Service)}
 }
 
-// Run joins instances, nodes and checks. A node's own checks are gathered once for all its instances.
+// Run joins instances, nodes and checks.
 func (q ServiceQuery) Run(r store.Reader) room.Answer {
+	list := join(r, catalog.InstancesOf(r, q.Service, q.Tags, q.Meta), q.Passing)
+	return room.Answer{Value: list, Index: catalog.ServiceIndex(r, q.Service, true)}
+}
+
+// join makes entries of instances. A node's own checks are gathered once for all its instances that stand together.
+func join(r store.Reader, instances catalog.InstanceList, passing bool) EntryList {
 	list := EntryList{}
 	var node *catalog.Node
 	var own []*catalog.Check
-	for _, x := range catalog.InstancesOf(r, q.Service, q.Tags, q.Meta) {
+	for _, x := range instances {
 		if x.Node != node {
 			node, own = x.Node, slices.Collect(catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, "")))
 		}
@@ -93,11 +99,27 @@ func (q ServiceQuery) Run(r store.Reader) room.Answer {
 		for c := range catalog.Checks.By(r, "instance", catalog.Key(x.Node.Node, x.Service.ID)) {
 			e.Checks = append(e.Checks, c)
 		}
-		if !q.Passing || e.passing() {
+		if !passing || e.passing() {
 			list = append(list, e)
 		}
 	}
-	return room.Answer{Value: list, Index: catalog.ServiceIndex(r, q.Service, true)}
+	return list
+}
+
+// EveryQuery asks for the instances of all services with their checks, by node and ID. Its Value is an EntryList.
+type EveryQuery struct {
+	open `msg:"-"`
+}
+
+// Subjects are the three tables.
+func (q EveryQuery) Subjects() []store.Subject {
+	return append(catalog.EveryInstanceQuery{}.Subjects(), checksChanged)
+}
+
+// Run joins all there is.
+func (q EveryQuery) Run(r store.Reader) room.Answer {
+	all := catalog.EveryInstanceQuery{}.Run(r)
+	return room.Answer{Value: join(r, all.Value.(catalog.InstanceList), false), Index: max(all.Index, r.Touched(checksChanged))}
 }
 
 // NodeChecksQuery asks for all checks of a node. Its Value is a CheckList, as that of the two below.

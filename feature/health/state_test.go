@@ -132,7 +132,7 @@ func TestJoin(t *testing.T) {
 	}{
 		{ServiceQuery{Service: "web"}, "n1/a:serfHealth,other,passing n1/B:serfHealth,a,c,warning N2/b:AA,zz,m,passing n3/w:down,critical"},
 		{ServiceQuery{Service: "web", Passing: true}, "n1/a:serfHealth,other,passing N2/b:AA,zz,m,passing"},
-		{ServiceQuery{Service: "web", Tags: catalog.JoinWords([]string{"X"})}, "n1/B:serfHealth,a,c,warning N2/b:AA,zz,m,passing"},
+		{ServiceQuery{Service: "web", Tags: catalog.WordsOf([]string{"X"})}, "n1/B:serfHealth,a,c,warning N2/b:AA,zz,m,passing"},
 		{ServiceQuery{Service: "web", Meta: rack("r2")}, "N2/b:AA,zz,m,passing"},
 		{ServiceQuery{Service: "none"}, ""},
 	} {

@@ -23,9 +23,10 @@ func travelling() []roomtest.Case {
 	checks := []any{CheckList{}, CheckList(nil), CheckList{own, full, empty, {}}}
 	return []roomtest.Case{
 		{Query: ServiceQuery{}},
-		{Query: ServiceQuery{Service: "web", Tags: catalog.JoinWords([]string{"a", "b"}), Meta: "x\x01y", Passing: true},
+		{Query: ServiceQuery{Service: "web", Tags: catalog.WordsOf([]string{"a", "b"}), Meta: "x\x01y", Passing: true},
 			Answers: []any{EntryList{}, EntryList(nil), EntryList{{n1, web, []*catalog.Check{own, full}}, {n2, bare, nil},
 				{n2, bare, []*catalog.Check{}}, {n1, bare, []*catalog.Check{own, empty}}}}},
+		{Query: EveryQuery{}, Answers: []any{EntryList{}, EntryList{{n1, web, []*catalog.Check{own, full}}, {n2, bare, nil}}}},
 		{Query: NodeChecksQuery{Node: "n1"}, Answers: checks},
 		{Query: ServiceChecksQuery{Service: "web", Meta: "x"}, Answers: checks},
 		{Query: StateQuery{State: "any", Meta: "x"}, Answers: checks},

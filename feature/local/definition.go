@@ -88,7 +88,7 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 		s.Weights = *in.Weights
 	}
 	tagged, err := in.tagged()
-	s.TaggedAddresses = catalog.TaggedOf(tagged)
+	s.SetTagged(tagged)
 	return s, err
 }
 

@@ -40,6 +40,8 @@ func (a handlers) routes() []httpd.Route {
 		put("check/update/", a.updateCheck),
 		{Method: "GET", Path: "/v1/agent/services", Serve: a.services, SingleTenant: true, Filter: AgentView{}},
 		{Method: "GET", Path: "/v1/agent/service/", Serve: a.service, SingleTenant: true},
+		{Method: "GET", Path: "/v1/agent/health/service/id/", Serve: a.healthByID, SingleTenant: true},
+		{Method: "GET", Path: "/v1/agent/health/service/name/", Serve: a.healthByName, SingleTenant: true},
 		{Method: "GET", Path: "/v1/agent/checks", Serve: a.checks, SingleTenant: true},
 	}
 }

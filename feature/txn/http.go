@@ -2,6 +2,7 @@ package txn
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
@@ -21,6 +23,7 @@ const maxOps = 128
 // web serves /v1/txn.
 type web struct {
 	door              room.Door
+	self              *room.Identity // this agent
 	maxBody, maxValue int64
 	reads             *metric.Sample // of transactions that only read
 }
@@ -29,10 +32,10 @@ func (w web) routes() []httpd.Route {
 	return []httpd.Route{{Method: "PUT", Path: "/v1/txn", Serve: w.serve, Read: true}}
 }
 
-// element is one operation of the body.
+// element is one operation of the body, on a key or on the catalog. Of several the first in this order counts.
 type element struct {
 	KV                   *operation
-	Node, Service, Check *json.RawMessage
+	Node, Service, Check json.RawMessage
 }
 
 // operation is one on a key. The last two members mean something in the enterprise edition only.
@@ -49,7 +52,7 @@ func (w web) serve(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	t, err := decode(body, w.maxValue)
+	t, err := decode(body, w.maxValue, cmp.Or(r.Params.Datacenter, w.self.Datacenter))
 	if err != nil {
 		return httpd.Reply{}, err
 	}
@@ -74,8 +77,8 @@ func (w web) tooLarge(size int64) string {
 		" See https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len.", how, w.maxBody)
 }
 
-// decode reads the body; elements without an operation are dropped.
-func decode(body []byte, maxValue int64) (*Txn, error) {
+// decode reads the body; elements without an operation are dropped. datacenter is that of nodes for which it names none.
+func decode(body []byte, maxValue int64, datacenter string) (*Txn, error) {
 	var list []element
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -86,12 +89,14 @@ func decode(body []byte, maxValue int64) (*Txn, error) {
 		return nil, fault.New(fault.TooLarge, "Transaction contains too many operations (%d > %d)", len(list), maxOps)
 	}
 	t := &Txn{Ops: make([]Op, 0, len(list))}
-	for i, e := range list {
-		if what := e.foreign(); what != "" {
-			return nil, fault.New(fault.Invalid,
-				"Failed to parse body: operation %d is on a %s; transactions of this version change keys only", i, what)
-		}
+	for _, e := range list {
 		if e.KV == nil {
+			op := new(catalog.Op)
+			if is, err := op.ReadJSON(e.Node, e.Service, e.Check, datacenter); err != nil {
+				return nil, fault.New(fault.Invalid, "Failed to parse body: %v", err)
+			} else if is {
+				t.Ops = append(t.Ops, Op{Catalog: op})
+			}
 			continue
 		}
 		if size := int64(len(e.KV.Value)); size > maxValue {
@@ -101,19 +106,6 @@ func decode(body []byte, maxValue int64) (*Txn, error) {
 			Flags: e.KV.Flags, Index: e.KV.Index, Session: e.KV.Session}})
 	}
 	return t, nil
-}
-
-// foreign names the kind of an operation that is not on a key; "" if there is none.
-func (e *element) foreign() string {
-	switch {
-	case e.Node != nil:
-		return "Node"
-	case e.Service != nil:
-		return "Service"
-	case e.Check != nil:
-		return "Check"
-	}
-	return ""
 }
 
 // read answers a transaction that changes nothing. What reads say about themselves is in the body and in two headers.

@@ -65,7 +65,6 @@ func TestHTTP(t *testing.T) {
 		{"bad base64", `[` + kvOp(`"Verb":"set","Key":"a","Value":"%%"`) + `]`, 400, `Failed to parse body: illegal base64 data at input byte 0`},
 		{"unknown member", `[` + kvOp(`"Verb":"set","Foo":1`) + `]`, 400, `Failed to parse body: json: unknown field "Foo"`},
 		{"sessions have no operations", `[{"Session":{}}]`, 400, `Failed to parse body: json: unknown field "Session"`},
-		{"a service", `[{"KV":null},{"Service":{"Verb":"get"}}]`, 400, `Failed to parse body: operation 1 is on a Service; transactions of this version change keys only`},
 		{"empty list", `[]`, 200, `{"Results":[],"Errors":null` + readTail},
 		{"element without operation", `[{},null,{"Node":null}]`, 200, `{"Results":[],"Errors":null` + readTail},
 		{"too many", `[` + strings.Repeat(`{},`, 128) + `{}]`, 413, `Transaction contains too many operations (129 > 128)`},
@@ -150,11 +149,11 @@ func TestLockDelay(t *testing.T) {
 
 // FuzzBody: whatever comes in, decode gives an error or a transaction that travels through the log unchanged.
 func FuzzBody(f *testing.F) {
-	f.Add([]byte(`[{"KV":{"Verb":"set","Key":"a","Value":"eA==","Flags":3,"Index":4,"Session":"s"}},{"Node":null},{}]`))
+	f.Add([]byte(`[{"KV":{"Verb":"set","Key":"a","Value":"eA==","Flags":3,"Index":4,"Session":"s"}},{"Node":null},{},{"Node":{"Verb":"set","Node":{"Node":"a","Meta":{"k":"v"}}}},{"Service":{"Verb":"cas","Node":"a","Service":{"ID":"s","Tags":[]}}},{"Check":{"Verb":"get","Check":{"Definition":{"TTL":"1s"}}}}]`))
 	f.Add([]byte(`[{"KV":{"verb":"GET"}},{"KV":`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		tx, err := decode(body, 100)
+		tx, err := decode(body, 100, "dc1")
 		if err != nil {
 			return
 		}
@@ -178,7 +177,7 @@ func FuzzBody(f *testing.F) {
 
 // FuzzStored checks that what decodes encodes to the same bytes again, as the log needs it.
 func FuzzStored(f *testing.F) {
-	tx, err := decode([]byte(`[{"KV":{"Verb":"set","Key":"a"}}]`), 100)
+	tx, err := decode([]byte(`[{"KV":{"Verb":"set","Key":"a"}},{"Check":{"Verb":"set","Check":{"CheckID":"c"}}}]`), 100, "dc1")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -9,13 +9,14 @@ import (
 // Room is the txn feature.
 var Room = room.Room{
 	Name: "txn",
-	Commands: []room.CommandType{{New: func() room.Command { return new(Txn) }, Rules: 1, Result: room.Packed[Results](),
+	Commands: []room.CommandType{{New: func() room.Command { return new(Txn) }, Rules: 2, Since: []int{1, 2}, Result: room.Packed[Results](),
 		ApplyMetric: "txn.apply", RunMetric: "fsm.txn"}},
 	Queries:  []room.QueryType{room.QueryOf[readQuery]("txn.read", room.Packed[outcome]())},
 	Settings: func() any { return new(Settings) },
 	Open: func(h *room.Host, settings any) (*room.Part, error) {
 		s := settings.(*Settings)
-		w := web{door: h.Door, maxBody: int64(max(s.MaxBody, s.MaxValue)), maxValue: int64(s.MaxValue), reads: h.Metrics.Sample("txn.read")}
+		w := web{door: h.Door, self: &h.Self, maxBody: int64(max(s.MaxBody, s.MaxValue)), maxValue: int64(s.MaxValue),
+			reads: h.Metrics.Sample("txn.read")}
 		return &room.Part{Routes: w.routes()}, nil
 	},
 }

@@ -31,6 +31,6 @@ func (q readQuery) Run(r store.Reader) room.Answer {
 	if err := q.txn.vet(r); err != nil {
 		return room.Answer{Value: outcome{err: err, vetoed: true}}
 	}
-	results, err := q.txn.each(func(op Op) (Results, error) { return op.KV.Read(r) })
+	results, err := q.txn.each(r, nil)
 	return room.Answer{Value: outcome{results: results, err: err}}
 }

@@ -3,6 +3,7 @@ package txn
 import (
 	"strconv"
 
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
@@ -18,13 +19,22 @@ type Txn struct {
 
 // Op is one operation: exactly one field is set.
 type Op struct {
-	KV *kv.Op `msg:"KV"`
+	KV      *kv.Op      `msg:"KV"`
+	Catalog *catalog.Op `msg:"Catalog,omitempty"` // under the second version of the rules
 }
 
 // Results are what the operations had to say, in their order.
 //
 //msgp:ignore Results
-type Results []kv.Result
+type Results []Result
+
+// Result is what an operation had to say about one row: of a key if its entry is there, else of the catalog.
+//
+//msgp:ignore Result
+type Result struct {
+	KV      kv.Result
+	Catalog catalog.Record
+}
 
 // failure is an operation that failed, and why.
 //
@@ -41,7 +51,11 @@ func (rs Results) AppendJSON(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(r.AppendJSON(append(b, `{"KV":`...)), '}')
+		if r.KV.Entry != nil {
+			b = append(r.KV.AppendJSON(append(b, `{"KV":`...)), '}')
+		} else {
+			b = r.Catalog.AppendJSON(b)
+		}
 	}
 	return append(b, `],"Errors":null}`...)
 }

@@ -3,6 +3,7 @@
 package txn
 
 import (
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 
 	"github.com/tinylib/msgp/msgp"
@@ -11,16 +12,42 @@ import (
 // MarshalMsg implements msgp.Marshaler
 func (z *Op) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
-	// string "KV"
-	o = append(o, 0x81, 0xa2, 0x4b, 0x56)
-	if z.KV == nil {
-		o = msgp.AppendNil(o)
-	} else {
-		o, err = z.KV.MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "KV")
-			return
+	// check for omitted fields
+	zb0001Len := uint32(2)
+	var zb0001Mask uint8 /* 2 bits */
+	_ = zb0001Mask
+	if z.Catalog == nil {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "KV"
+		o = append(o, 0xa2, 0x4b, 0x56)
+		if z.KV == nil {
+			o = msgp.AppendNil(o)
+		} else {
+			o, err = z.KV.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "KV")
+				return
+			}
+		}
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "Catalog"
+			o = append(o, 0xa7, 0x43, 0x61, 0x74, 0x61, 0x6c, 0x6f, 0x67)
+			if z.Catalog == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Catalog.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Catalog")
+					return
+				}
+			}
 		}
 	}
 	return
@@ -61,6 +88,23 @@ func (z *Op) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "Catalog":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Catalog = nil
+			} else {
+				if z.Catalog == nil {
+					z.Catalog = new(catalog.Op)
+				}
+				bts, err = z.Catalog.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Catalog")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -81,6 +125,12 @@ func (z *Op) Msgsize() (s int) {
 	} else {
 		s += z.KV.Msgsize()
 	}
+	s += 8
+	if z.Catalog == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Catalog.Msgsize()
+	}
 	return
 }
 
@@ -92,17 +142,10 @@ func (z *Txn) MarshalMsg(b []byte) (o []byte, err error) {
 	o = append(o, 0x81, 0xa3, 0x4f, 0x70, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Ops)))
 	for za0001 := range z.Ops {
-		// map header, size 1
-		// string "KV"
-		o = append(o, 0x81, 0xa2, 0x4b, 0x56)
-		if z.Ops[za0001].KV == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.Ops[za0001].KV.MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Ops", za0001, "KV")
-				return
-			}
+		o, err = z.Ops[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Ops", za0001)
+			return
 		}
 	}
 	return
@@ -139,44 +182,10 @@ func (z *Txn) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				z.Ops = make([]Op, zb0002)
 			}
 			for za0001 := range z.Ops {
-				var zb0003 uint32
-				zb0003, bts, err = msgp.ReadMapHeaderBytes(bts)
+				bts, err = z.Ops[za0001].UnmarshalMsg(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "Ops", za0001)
 					return
-				}
-				for zb0003 > 0 {
-					zb0003--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "Ops", za0001)
-						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "KV":
-						if msgp.IsNil(bts) {
-							bts, err = msgp.ReadNilBytes(bts)
-							if err != nil {
-								return
-							}
-							z.Ops[za0001].KV = nil
-						} else {
-							if z.Ops[za0001].KV == nil {
-								z.Ops[za0001].KV = new(kv.Op)
-							}
-							bts, err = z.Ops[za0001].KV.UnmarshalMsg(bts)
-							if err != nil {
-								err = msgp.WrapError(err, "Ops", za0001, "KV")
-								return
-							}
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Ops", za0001)
-							return
-						}
-					}
 				}
 			}
 		default:
@@ -195,12 +204,7 @@ func (z *Txn) UnmarshalMsg(bts []byte) (o []byte, err error) {
 func (z *Txn) Msgsize() (s int) {
 	s = 1 + 4 + msgp.ArrayHeaderSize
 	for za0001 := range z.Ops {
-		s += 1 + 3
-		if z.Ops[za0001].KV == nil {
-			s += msgp.NilSize
-		} else {
-			s += z.Ops[za0001].KV.Msgsize()
-		}
+		s += z.Ops[za0001].Msgsize()
 	}
 	return
 }

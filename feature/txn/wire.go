@@ -3,6 +3,7 @@ package txn
 import (
 	"fmt"
 
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 	"rostra/kit/fault"
 )
@@ -18,10 +19,11 @@ type packedOutcome struct {
 	Vetoed   bool           `msg:"Vetoed"`
 }
 
-// packedResult is a kv.Result on the wire.
+// packedResult is a Result on the wire.
 type packedResult struct {
-	Entry *kv.Entry `msg:"Entry"`
-	Whole bool      `msg:"Whole"`
+	Entry *kv.Entry       `msg:"Entry"`
+	Whole bool            `msg:"Whole"`
+	Row   *catalog.Record `msg:"Row,omitempty"` // instead of an entry
 }
 
 // packedResults are Results on the wire.
@@ -32,7 +34,9 @@ type packedResults struct {
 func pack(rs Results) []packedResult {
 	list := make([]packedResult, len(rs))
 	for i, r := range rs {
-		list[i] = packedResult(r)
+		if list[i] = (packedResult{Entry: r.KV.Entry, Whole: r.KV.Whole}); r.KV.Entry == nil {
+			list[i].Row = &r.Catalog
+		}
 	}
 	return list
 }
@@ -40,10 +44,13 @@ func pack(rs Results) []packedResult {
 func unpack(list []packedResult) (Results, error) {
 	rs := make(Results, len(list))
 	for i, r := range list {
-		if r.Entry == nil {
-			return nil, fmt.Errorf("result %d has no entry", i)
+		rs[i].KV = kv.Result{Entry: r.Entry, Whole: r.Whole}
+		if r.Row != nil {
+			rs[i].Catalog = *r.Row
 		}
-		rs[i] = kv.Result(r)
+		if (r.Entry == nil) == (rs[i].Catalog == catalog.Record{}) {
+			return nil, fmt.Errorf("result %d is not of one row", i)
+		}
 	}
 	return rs, nil
 }
@@ -90,12 +97,12 @@ func (o *outcome) UnmarshalMsg(b []byte) ([]byte, error) {
 // MarshalMsg appends the transaction.
 func (q readQuery) MarshalMsg(b []byte) ([]byte, error) { return q.txn.MarshalMsg(b) }
 
-// UnmarshalMsg reads a transaction. Each of its operations is on a key.
+// UnmarshalMsg reads a transaction.
 func (q *readQuery) UnmarshalMsg(b []byte) ([]byte, error) {
 	q.txn = new(Txn)
 	rest, err := q.txn.UnmarshalMsg(b)
 	for i, op := range q.txn.Ops {
-		if op.KV == nil && err == nil {
+		if op.KV == nil && op.Catalog == nil && err == nil {
 			err = fmt.Errorf("operation %d is none", i)
 		}
 	}

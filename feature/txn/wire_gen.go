@@ -3,6 +3,7 @@
 package txn
 
 import (
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 
 	"github.com/tinylib/msgp/msgp"
@@ -16,21 +17,11 @@ func (z *packedOutcome) MarshalMsg(b []byte) (o []byte, err error) {
 	o = append(o, 0x83, 0xa7, 0x52, 0x65, 0x73, 0x75, 0x6c, 0x74, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Results)))
 	for za0001 := range z.Results {
-		// map header, size 2
-		// string "Entry"
-		o = append(o, 0x82, 0xa5, 0x45, 0x6e, 0x74, 0x72, 0x79)
-		if z.Results[za0001].Entry == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.Results[za0001].Entry.MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "Results", za0001, "Entry")
-				return
-			}
+		o, err = z.Results[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Results", za0001)
+			return
 		}
-		// string "Whole"
-		o = append(o, 0xa5, 0x57, 0x68, 0x6f, 0x6c, 0x65)
-		o = msgp.AppendBool(o, z.Results[za0001].Whole)
 	}
 	// string "Conflict"
 	o = append(o, 0xa8, 0x43, 0x6f, 0x6e, 0x66, 0x6c, 0x69, 0x63, 0x74)
@@ -72,50 +63,10 @@ func (z *packedOutcome) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				z.Results = make([]packedResult, zb0002)
 			}
 			for za0001 := range z.Results {
-				var zb0003 uint32
-				zb0003, bts, err = msgp.ReadMapHeaderBytes(bts)
+				bts, err = z.Results[za0001].UnmarshalMsg(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "Results", za0001)
 					return
-				}
-				for zb0003 > 0 {
-					zb0003--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "Results", za0001)
-						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "Entry":
-						if msgp.IsNil(bts) {
-							bts, err = msgp.ReadNilBytes(bts)
-							if err != nil {
-								return
-							}
-							z.Results[za0001].Entry = nil
-						} else {
-							if z.Results[za0001].Entry == nil {
-								z.Results[za0001].Entry = new(kv.Entry)
-							}
-							bts, err = z.Results[za0001].Entry.UnmarshalMsg(bts)
-							if err != nil {
-								err = msgp.WrapError(err, "Results", za0001, "Entry")
-								return
-							}
-						}
-					case "Whole":
-						z.Results[za0001].Whole, bts, err = msgp.ReadBoolBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Results", za0001, "Whole")
-							return
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Results", za0001)
-							return
-						}
-					}
 				}
 			}
 		case "Conflict":
@@ -146,13 +97,7 @@ func (z *packedOutcome) UnmarshalMsg(bts []byte) (o []byte, err error) {
 func (z *packedOutcome) Msgsize() (s int) {
 	s = 1 + 8 + msgp.ArrayHeaderSize
 	for za0001 := range z.Results {
-		s += 1 + 6
-		if z.Results[za0001].Entry == nil {
-			s += msgp.NilSize
-		} else {
-			s += z.Results[za0001].Entry.Msgsize()
-		}
-		s += 6 + msgp.BoolSize
+		s += z.Results[za0001].Msgsize()
 	}
 	s += 9 + msgp.StringPrefixSize + len(z.Conflict) + 7 + msgp.BoolSize
 	return
@@ -161,21 +106,47 @@ func (z *packedOutcome) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *packedResult) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 2
-	// string "Entry"
-	o = append(o, 0x82, 0xa5, 0x45, 0x6e, 0x74, 0x72, 0x79)
-	if z.Entry == nil {
-		o = msgp.AppendNil(o)
-	} else {
-		o, err = z.Entry.MarshalMsg(o)
-		if err != nil {
-			err = msgp.WrapError(err, "Entry")
-			return
+	// check for omitted fields
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
+	_ = zb0001Mask
+	if z.Row == nil {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "Entry"
+		o = append(o, 0xa5, 0x45, 0x6e, 0x74, 0x72, 0x79)
+		if z.Entry == nil {
+			o = msgp.AppendNil(o)
+		} else {
+			o, err = z.Entry.MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Entry")
+				return
+			}
+		}
+		// string "Whole"
+		o = append(o, 0xa5, 0x57, 0x68, 0x6f, 0x6c, 0x65)
+		o = msgp.AppendBool(o, z.Whole)
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "Row"
+			o = append(o, 0xa3, 0x52, 0x6f, 0x77)
+			if z.Row == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Row.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Row")
+					return
+				}
+			}
 		}
 	}
-	// string "Whole"
-	o = append(o, 0xa5, 0x57, 0x68, 0x6f, 0x6c, 0x65)
-	o = msgp.AppendBool(o, z.Whole)
 	return
 }
 
@@ -220,6 +191,23 @@ func (z *packedResult) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Whole")
 				return
 			}
+		case "Row":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Row = nil
+			} else {
+				if z.Row == nil {
+					z.Row = new(catalog.Record)
+				}
+				bts, err = z.Row.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Row")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -240,7 +228,12 @@ func (z *packedResult) Msgsize() (s int) {
 	} else {
 		s += z.Entry.Msgsize()
 	}
-	s += 6 + msgp.BoolSize
+	s += 6 + msgp.BoolSize + 4
+	if z.Row == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Row.Msgsize()
+	}
 	return
 }
 
@@ -252,21 +245,11 @@ func (z *packedResults) MarshalMsg(b []byte) (o []byte, err error) {
 	o = append(o, 0x81, 0xa4, 0x4c, 0x69, 0x73, 0x74)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.List)))
 	for za0001 := range z.List {
-		// map header, size 2
-		// string "Entry"
-		o = append(o, 0x82, 0xa5, 0x45, 0x6e, 0x74, 0x72, 0x79)
-		if z.List[za0001].Entry == nil {
-			o = msgp.AppendNil(o)
-		} else {
-			o, err = z.List[za0001].Entry.MarshalMsg(o)
-			if err != nil {
-				err = msgp.WrapError(err, "List", za0001, "Entry")
-				return
-			}
+		o, err = z.List[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "List", za0001)
+			return
 		}
-		// string "Whole"
-		o = append(o, 0xa5, 0x57, 0x68, 0x6f, 0x6c, 0x65)
-		o = msgp.AppendBool(o, z.List[za0001].Whole)
 	}
 	return
 }
@@ -302,50 +285,10 @@ func (z *packedResults) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				z.List = make([]packedResult, zb0002)
 			}
 			for za0001 := range z.List {
-				var zb0003 uint32
-				zb0003, bts, err = msgp.ReadMapHeaderBytes(bts)
+				bts, err = z.List[za0001].UnmarshalMsg(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "List", za0001)
 					return
-				}
-				for zb0003 > 0 {
-					zb0003--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "List", za0001)
-						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "Entry":
-						if msgp.IsNil(bts) {
-							bts, err = msgp.ReadNilBytes(bts)
-							if err != nil {
-								return
-							}
-							z.List[za0001].Entry = nil
-						} else {
-							if z.List[za0001].Entry == nil {
-								z.List[za0001].Entry = new(kv.Entry)
-							}
-							bts, err = z.List[za0001].Entry.UnmarshalMsg(bts)
-							if err != nil {
-								err = msgp.WrapError(err, "List", za0001, "Entry")
-								return
-							}
-						}
-					case "Whole":
-						z.List[za0001].Whole, bts, err = msgp.ReadBoolBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "List", za0001, "Whole")
-							return
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "List", za0001)
-							return
-						}
-					}
 				}
 			}
 		default:
@@ -364,13 +307,7 @@ func (z *packedResults) UnmarshalMsg(bts []byte) (o []byte, err error) {
 func (z *packedResults) Msgsize() (s int) {
 	s = 1 + 5 + msgp.ArrayHeaderSize
 	for za0001 := range z.List {
-		s += 1 + 6
-		if z.List[za0001].Entry == nil {
-			s += msgp.NilSize
-		} else {
-			s += z.List[za0001].Entry.Msgsize()
-		}
-		s += 6 + msgp.BoolSize
+		s += z.List[za0001].Msgsize()
 	}
 	return
 }

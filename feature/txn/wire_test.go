@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rostra/engine/room/roomtest"
+	"rostra/feature/catalog"
 	"rostra/feature/kv"
 	"rostra/kit/authz"
 	"rostra/kit/fault"
@@ -14,19 +15,31 @@ func travelling() []roomtest.Case {
 	return []roomtest.Case{
 		{Query: readQuery{&Txn{Ops: []Op{}}}, Answers: []any{
 			outcome{results: Results{}},
-			outcome{results: Results{{Entry: e, Whole: true}, {Entry: e}, {Entry: &kv.Entry{Key: "b", Value: []byte{}}}}},
+			outcome{results: Results{ofKey(e, true), ofKey(e, false), ofKey(&kv.Entry{Key: "b", Value: []byte{}}, false)}},
+			outcome{results: rows()},
 			outcome{err: conflict([]failure{{1, `key "x" doesn't exist`}})},
 			outcome{err: conflict([]failure{{0, "Must provide key"}}), vetoed: true},
 		}},
-		{Query: readQuery{&Txn{Ops: []Op{{&kv.Op{Verb: kv.Get, Key: "a", Value: []byte{}}},
-			{&kv.Op{Verb: kv.CheckSession, Key: "a", Value: []byte("v"), Flags: 1, Index: 2, Session: "s"}}}}}},
+		{Query: readQuery{&Txn{Ops: []Op{{KV: &kv.Op{Verb: kv.Get, Key: "a", Value: []byte{}}},
+			{KV: &kv.Op{Verb: kv.CheckSession, Key: "a", Value: []byte("v"), Flags: 1, Index: 2, Session: "s"}},
+			{Catalog: &catalog.Op{Verb: "get", Record: rows()[1].Catalog}}}}}},
+	}
+}
+
+func ofKey(e *kv.Entry, whole bool) Result { return Result{KV: kv.Result{Entry: e, Whole: whole}} }
+
+func rows() Results {
+	return Results{
+		{Catalog: catalog.Record{Node: &catalog.Node{Node: "n", ID: "i", ModifyIndex: 3}}},
+		{Catalog: catalog.Record{Service: &catalog.Service{Node: "n", ID: "s", Service: "web", Tags: []string{"a"}, Port: 80}}},
+		{Catalog: catalog.Record{Check: &catalog.Check{Node: "n", CheckID: "c", ServiceID: "s", Definition: []byte(`{"TTL":1}`)}}},
 	}
 }
 
 func TestTravel(t *testing.T) {
 	roomtest.Travel(t, Room, travelling()...)
-	roomtest.Results(t, Room, map[string][]any{"txn": {Results{}, Results(nil), Results{{Entry: &kv.Entry{Key: "a", Value: []byte("v")}, Whole: true},
-		{Entry: &kv.Entry{Key: "b", Value: []byte("v")}}, {Entry: &kv.Entry{}}}}})
+	roomtest.Results(t, Room, map[string][]any{"txn": {Results{}, Results(nil), rows(), Results{ofKey(&kv.Entry{Key: "a", Value: []byte("v")}, true),
+		ofKey(&kv.Entry{Key: "b", Value: []byte("v")}, false), ofKey(&kv.Entry{}, false)}}})
 }
 
 // TestOutcome: what a reading transaction came to is shown alike wherever it ran.
