@@ -249,6 +249,9 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
 	}
+	if _, machine := a.net.(system); machine && a.host.Dir != "" {
+		group.Go(func() error { return a.keepSpace(ctx, disk.SpaceOf) })
+	}
 	if a.now.agent.AutoReload {
 		group.Go(func() error { return a.autoReload(ctx) })
 	}

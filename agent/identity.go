@@ -2,6 +2,7 @@ package agent
 
 import (
 	"crypto/rand"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"maps"
@@ -101,9 +102,17 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 	if id != "" && !uuidForm.MatchString(id) {
 		return "", fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", s.NodeID, newUUID())
 	}
+	fresh := newUUID
+	if s.DisableHost != nil && !*s.DisableHost {
+		host, err := hostID(os.ReadFile)
+		if err != nil {
+			return "", fmt.Errorf("disable_host_node_id: %w; set it to true or node_id", err)
+		}
+		fresh = func() string { return host }
+	}
 	if s.DataDir == "" {
 		if id == "" {
-			id = newUUID()
+			id = fresh()
 		}
 		return id, nil
 	}
@@ -112,7 +121,7 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 		b, err := disk.ReadFile(fs, file)
 		switch kept := strings.TrimSpace(string(b)); {
 		case errors.Is(err, os.ErrNotExist):
-			id = newUUID()
+			id = fresh()
 		case err != nil:
 			return "", fmt.Errorf("cannot read the node's ID: %w", err)
 		case !uuidForm.MatchString(kept):
@@ -122,6 +131,22 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 		}
 	}
 	return id, disk.WriteFile(fs, file, []byte(id), 0o600)
+}
+
+// hostID derives a node's ID from the machine's, which stays out of it: a hash gives no machine away (spec config.md §2).
+func hostID(read func(name string) ([]byte, error)) (string, error) {
+	for _, file := range []string{"/sys/class/dmi/id/product_uuid", "/etc/machine-id", "/proc/sys/kernel/random/boot_id"} {
+		b, err := read(file)
+		id := strings.ToLower(strings.TrimSpace(string(b)))
+		if len(id) == 32 {
+			id = strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
+		}
+		if err == nil && uuidForm.MatchString(id) {
+			h := sha512.Sum512([]byte(id))
+			return fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16]), nil
+		}
+	}
+	return "", errors.New("this machine has no ID that can be read")
 }
 
 // identity says who this agent is, from its settings.
@@ -154,13 +179,39 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 		wan = lan
 	}
 	self.Address = lan
-	self.Tagged = map[string]string{"lan": lan, "wan": wan, "lan_" + family(lan): lan, "wan_" + family(wan): wan}
+	if self.Tagged, err = taggedAddresses(s, lan, wan); err != nil {
+		return self, err
+	}
 	self.Meta = map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
 	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
 		return self, fmt.Errorf("node_meta: %w", err)
 	}
 	maps.Copy(self.Meta, s.NodeMeta)
 	return self, nil
+}
+
+// taggedAddresses are all addresses of the node by their names. Those that the agent knows itself go before those that only
+// tagged_addresses names.
+func taggedAddresses(s *Settings, lan, wan string) (map[string]string, error) {
+	tagged := maps.Clone(s.Tagged)
+	if tagged == nil {
+		tagged = map[string]string{}
+	}
+	for _, a := range []struct{ key, tag, addr string }{
+		{"advertise_addr_ipv4", "lan_ipv4", s.AdvertiseIPv4}, {"advertise_addr_ipv6", "lan_ipv6", s.AdvertiseIPv6},
+		{"advertise_addr_wan_ipv4", "wan_ipv4", s.AdvertiseWANv4}, {"advertise_addr_wan_ipv6", "wan_ipv6", s.AdvertiseWANv6},
+	} {
+		if a.addr == "" {
+			continue
+		}
+		ip, err := netip.ParseAddr(a.addr)
+		if err != nil || ip.IsUnspecified() || !strings.HasSuffix(a.tag, family(a.addr)) {
+			return nil, fmt.Errorf("%s: %q is no such address; write one like 192.0.2.1 or 2001:db8::1", a.key, a.addr)
+		}
+		tagged[a.tag] = ip.String()
+	}
+	maps.Copy(tagged, map[string]string{"lan": lan, "wan": wan, "lan_" + family(lan): lan, "wan_" + family(wan): wan})
+	return tagged, nil
 }
 
 func family(ip string) string {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,48 @@ func TestNodeID(t *testing.T) {
 	}
 	if _, err := nodeID(fs, &Settings{DataDir: dir}); err == nil || !strings.Contains(err.Error(), "holds no UUID") {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// TestHostID: with disable_host_node_id off, the ID is derived from the machine's (spec config.md §2).
+func TestHostID(t *testing.T) {
+	files := map[string]string{"/etc/machine-id": "0F0E0D0C0B0A09080706050403020100\n"}
+	read := func(name string) ([]byte, error) {
+		if text, ok := files[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, os.ErrPermission
+	}
+	// The first 16 bytes of SHA-512 of "0f0e0d0c-0b0a-0908-0706-050403020100".
+	const want = "4b441ae0-6bd7-d3c4-37f4-b78af70115a0"
+	if id, err := hostID(read); err != nil || id != want {
+		t.Errorf("%q, %v, want %s", id, err, want)
+	}
+	files["/sys/class/dmi/id/product_uuid"] = "0f0e0d0c-0b0a-0908-0706-050403020101"
+	if id, err := hostID(read); err != nil || id == want || !uuidForm.MatchString(id) {
+		t.Errorf("%q, %v: the machine's own number goes first", id, err)
+	}
+	clear(files)
+	if _, err := hostID(read); err == nil {
+		t.Error("a machine without an ID has one")
+	}
+}
+
+// TestTaggedAddresses: which addresses a node has by which name (spec config.md §2).
+func TestTaggedAddresses(t *testing.T) {
+	s := &Settings{NodeName: "n", Datacenter: "dc1", BindAddr: "192.0.2.1", AdvertiseAddrWAN: "2001:db8::2", AdvertiseIPv6: "2001:db8::1",
+		AdvertiseWANv4: "192.0.2.2", Tagged: map[string]string{"rack": "10.0.0.1", "lan": "10.0.0.2"}}
+	self, err := identity(s, "consul.", "id", false)
+	want := map[string]string{"rack": "10.0.0.1", "lan": "192.0.2.1", "lan_ipv4": "192.0.2.1", "lan_ipv6": "2001:db8::1",
+		"wan": "2001:db8::2", "wan_ipv6": "2001:db8::2", "wan_ipv4": "192.0.2.2"}
+	if err != nil || !maps.Equal(self.Tagged, want) {
+		t.Errorf("%v, %v, want %v", self.Tagged, err, want)
+	}
+	for _, bad := range []string{"nowhere", "2001:db8::1", "0.0.0.0"} {
+		s.AdvertiseIPv4 = bad
+		if _, err := identity(s, "consul.", "id", false); err == nil || !strings.Contains(err.Error(), "advertise_addr_ipv4: ") {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ type Settings struct {
 	NodeName    string            `key:"node_name" flag:"node" help:"name of this node; the host's name if empty"`
 	NodeID      string            `key:"node_id" flag:"node-id" help:"UUID of this node; kept in the data directory if empty"`
 	NodeMeta    map[string]string `key:"node_meta" flag:"node-meta" help:"metadata of this node, k:v"`
+	Tagged      map[string]string `key:"tagged_addresses" help:"further addresses of this node by name"`
+	DisableHost *bool             `key:"disable_host_node_id" flag:"disable-host-node-id" help:"false: a new node ID comes from the machine's, so that it is the same with a new data directory; true if unset"`
 	DataDir     string            `key:"data_dir" flag:"data-dir" help:"directory for all that is kept; required without -dev"`
 	Server      bool              `key:"server" flag:"server" dev:"true" help:"hold the replicated state"`
 	Bootstrap   bool              `key:"bootstrap" flag:"bootstrap" help:"be a cluster of one server"`
@@ -18,6 +20,10 @@ type Settings struct {
 	ClientAddr       string `key:"client_addr" flag:"client" default:"127.0.0.1" sockaddr:"many" help:"IP addresses of HTTP and DNS, separated by blanks; of HTTP also unix:///path"`
 	AdvertiseAddr    string `key:"advertise_addr" flag:"advertise" sockaddr:"one" help:"IP address that others reach this agent at"`
 	AdvertiseAddrWAN string `key:"advertise_addr_wan" flag:"advertise-wan" sockaddr:"one" help:"the same for other datacenters"`
+	AdvertiseIPv4    string `key:"advertise_addr_ipv4" sockaddr:"one" help:"address lan_ipv4 of this node; advertise_addr if that is one"`
+	AdvertiseIPv6    string `key:"advertise_addr_ipv6" sockaddr:"one" help:"address lan_ipv6 of this node; advertise_addr if that is one"`
+	AdvertiseWANv4   string `key:"advertise_addr_wan_ipv4" sockaddr:"one" help:"address wan_ipv4 of this node; advertise_addr_wan if that is one"`
+	AdvertiseWANv6   string `key:"advertise_addr_wan_ipv6" sockaddr:"one" help:"address wan_ipv6 of this node; advertise_addr_wan if that is one"`
 	DNSAddr          string `key:"addresses.dns" sockaddr:"many" help:"IP addresses of DNS; client_addr if empty"`
 	HTTPAddr         string `key:"addresses.http" sockaddr:"many" help:"IP addresses and unix:///path of HTTP; client_addr if empty"`
 	HTTPSAddr        string `key:"addresses.https" sockaddr:"many" help:"IP addresses and unix:///path of HTTPS; client_addr if empty"`

@@ -44,7 +44,7 @@ const tableNotYet = `
 	session_ttl_min=10s check_update_interval=5m check_output_max_size=4096 discard_check_output=false
 	enable_script_checks enable_local_script_checks enable_agent_tls_for_checks=false discovery_max_stale=0s
 	default_query_time=300s max_query_time=600s auto_reload_config=false locality.region locality.zone
-	unix_sockets.user unix_sockets.group unix_sockets.mode services checks config_entries.bootstrap reap=false
+	unix_sockets.user unix_sockets.group unix_sockets.mode services checks config_entries.bootstrap
 	server_name
 	addresses.dns addresses.http addresses.https
 	ports.dns=8600 ports.http=8500 ports.https=-1 ports.serf_lan=8301 ports.serf_wan=8302 ports.serf_wan=-1 ports.server=8300
@@ -57,19 +57,17 @@ const tableNotYet = `
 	http_config.block_endpoints http_config.response_headers http_config.allow_write_http_from
 	http_config.use_cache=true http_config.max_header_bytes=0
 	performance.raft_multiplier performance.leave_drain_time=5s performance.rpc_hold_timeout=7s
-	performance.grpc_keepalive_interval=30s performance.grpc_keepalive_timeout=20s
 	limits.http_max_conns_per_client=200 limits.https_handshake_timeout=5s limits.rpc_handshake_timeout=5s
 	limits.rpc_client_timeout=60s limits.rpc_max_conns_per_client=100 limits.rpc_rate=-1 limits.rpc_max_burst=1000
 	limits.kv_max_value_size=524288 limits.txn_max_req_len=524288 limits.request_limits.mode=disabled
 	limits.request_limits.read_rate=-1 limits.request_limits.write_rate=-1
 	autopilot.cleanup_dead_servers=true autopilot.last_contact_threshold=200ms autopilot.max_trailing_logs=250
 	autopilot.min_quorum=0 autopilot.server_stabilization_time=10s
-	raft_protocol=3 raft_snapshot_threshold raft_snapshot_interval raft_trailing_logs raft_prevote_disabled=false
+	raft_protocol=3 raft_prevote_disabled=false
 	gossip_lan.gossip_interval=200ms gossip_lan.gossip_nodes=3 gossip_lan.probe_interval=1s
 	gossip_lan.probe_timeout=500ms gossip_lan.suspicion_mult=4 gossip_lan.retransmit_mult=4
 	gossip_wan.gossip_interval=500ms gossip_wan.gossip_nodes=3 gossip_wan.probe_interval=5s
 	gossip_wan.probe_timeout=3s gossip_wan.suspicion_mult=6 gossip_wan.retransmit_mult=4
-	cache.entry_fetch_max_burst=2 cache.entry_fetch_rate
 	telemetry.metrics_prefix=consul telemetry.disable_hostname=false telemetry.filter_default=true
 	telemetry.prefix_filter telemetry.statsd_address telemetry.statsite_address telemetry.dogstatsd_addr
 	telemetry.dogstatsd_tags telemetry.prometheus_retention_time=0s telemetry.prometheus_retention_time=0
@@ -87,6 +85,7 @@ const tableEnterprise = `
 const tableMesh = `
 	cloud connect auto_encrypt auto_config peering primary_gateways primary_gateways_interval xds
 	default_intention_policy enable_central_service_config performance.enable_xds_load_balancing
+	performance.grpc_keepalive_interval=30s performance.grpc_keepalive_timeout=20s
 	ports.sidecar_min_port ports.sidecar_max_port ports.expose_min_port ports.expose_max_port
 	ports.proxy_min_port ports.proxy_max_port`
 
@@ -126,6 +125,12 @@ var ignoredKeys = map[string]string{
 	"atlas_*":                         "the Atlas service is gone; the key has no effect",
 	"deprecated_atlas_config":         "the Atlas service is gone; the key has no effect",
 	"raft_logstore":                   "Rostra has one kind of log; the key has no effect",
+	"raft_snapshot_threshold":         "when snapshots are cut follows from the bytes of the log; the key has no effect",
+	"raft_snapshot_interval":          "when snapshots are cut follows from the bytes of the log; the key has no effect",
+	"raft_trailing_logs":              "how much log stays behind a snapshot is counted in bytes; the key has no effect",
+	"cache.entry_fetch_max_burst":     "an agent asks servers for what changed, however often it is asked; the key has no effect",
+	"cache.entry_fetch_rate":          "an agent asks servers for what changed, however often it is asked; the key has no effect",
+	"reap":                            "agents do not reap the children of others; in a container start an init program (docker run --init)",
 	"acl_enforce_version_8":           "the key was removed from Consul and has no effect",
 	dottedKey:                         "the key was removed from Consul and has no effect; metrics have their present names only",
 	"tls_prefer_server_cipher_suites": "the key was removed from Consul and has no effect",
@@ -193,6 +198,7 @@ func makeTable() map[string]*row {
 	for key, why := range ignoredKeys {
 		t[key] = &row{key: key, outcome: ignored, why: why, whole: true}
 	}
+	t["reap"].asksNot = []string{"false"}
 	return t
 }
 

@@ -75,7 +75,8 @@ type packer struct {
 	inflight int
 	held     int
 	closed   error
-	last     int64 // the time of the last entry
+	spare    *spare // nil: no bound
+	last     int64  // the time of the last entry
 	workers  sync.WaitGroup
 	commands atomic.Uint64
 }
@@ -191,6 +192,9 @@ func errTooLarge(command []byte) error {
 func (p *packer) admit(pr *proposal) error {
 	if p.closed != nil {
 		return p.closed
+	}
+	if err := p.spare.take(len(pr.command)); err != nil {
+		return err
 	}
 	if p.bytes += int64(len(pr.command)); p.bytes > p.maximum && len(p.queue) > 0 {
 		p.bytes -= int64(len(pr.command))

@@ -9,6 +9,12 @@ import (
 // OS returns the machine's own disk.
 func OS() FS { return osFS{} }
 
+// Space is what there is where a directory lies, in bytes. Free is what this user may take.
+type Space struct {
+	Free, Total uint64
+	ReadOnly    bool
+}
+
 type osFS struct{}
 
 type osFile struct{ *os.File }

@@ -51,6 +51,19 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
+// readOnly is ST_RDONLY on Linux and MNT_RDONLY on the BSDs.
+const readOnly = 1
+
+// SpaceOf returns how much may still be written where dir lies on the machine's own disk.
+func SpaceOf(dir string) (Space, error) {
+	var s unix.Statfs_t
+	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return Space{}, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	size := uint64(s.Bsize)
+	return Space{Free: uint64(s.Bavail) * size, Total: s.Blocks * size, ReadOnly: uint64(s.Flags)&readOnly != 0}, nil
+}
+
 // Owner returns the user that a file belongs to, -1 if that is not known.
 func Owner(info os.FileInfo) int {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
