@@ -135,7 +135,7 @@ type agent struct {
 func newAgent(t testing.TB, rooms ...room.Room) *agent {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	srv, err := server.New(server.Options{Datacenter: "dc", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
+	srv, err := server.New(server.Options{ID: "s1", Datacenter: "dc", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

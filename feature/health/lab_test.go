@@ -111,7 +111,7 @@ func newAgent(t testing.TB) *agent {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	rooms := []room.Room{catalog.Room, Room}
-	srv, err := server.New(server.Options{Datacenter: "dc", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
+	srv, err := server.New(server.Options{ID: "s1", Datacenter: "dc", Rooms: rooms, Log: quiet, Lineage: func() string { return "test" }, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
