@@ -279,6 +279,12 @@ func unfold(key string, v any) any {
 			list[i] = unfold("", m)
 		}
 		return list
+	case []any:
+		list := make([]any, len(v))
+		for i, e := range v {
+			list[i] = unfold("", e)
+		}
+		return list
 	case map[string]any:
 		object := map[string]any{}
 		for key, value := range v {

@@ -47,6 +47,8 @@ func TestStanzas(t *testing.T) {
 		{"blocks", ".hcl", `services { name = "a" } services { name = "b" checks { ttl = "1s" } checks { ttl = "2s" } }`,
 			`[{"name":"a"},{"checks":[{"ttl":"1s"},{"ttl":"2s"}],"name":"b"}]`},
 		{"list", ".hcl", `services = [{ name = "a" }, { name = "b" }]`, `[{"name":"a"},{"name":"b"}]`},
+		{"objects in a list", ".hcl", `services = [{ name = "a", meta = { v = "1" } checks = [{ ttl = "1s", header = { X = ["1"] } }] }, { name = "b" }]`,
+			`[{"checks":[{"header":{"X":["1"]},"ttl":"1s"}],"meta":{"v":"1"},"name":"a"},{"name":"b"}]`},
 		{"one of many", ".hcl", `services { name = "a" checks { ttl = "1s" } }`, `[{"checks":[{"ttl":"1s"}],"name":"a"}]`},
 		{"json list", ".json", `{"services":[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]}`,
 			`[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]`},
