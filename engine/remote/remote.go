@@ -184,7 +184,7 @@ func (r *Remote) Watch(ctx context.Context, q room.Query, o room.Options) (room.
 	return r.cells.watch(ctx, r, q, o)
 }
 
-// Moved returns another number after any Watch may have another answer (room.Mover).
+// Moved returns another number after any Watch may have another answer. Read it before Latest.
 func (r *Remote) Moved() uint64 { return r.cells.moved.Load() }
 
 // Archive asks a server for an archive.

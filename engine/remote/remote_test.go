@@ -93,7 +93,7 @@ func TestOneSubscription(t *testing.T) {
 			answers <- a
 		})
 	}
-	before := l.servers[0].Counters()["evaluations"]
+	before, moved := l.servers[0].Counters()["evaluations"], agent.Moved()
 	l.put(agent, "a", "2")
 	all.Wait()
 	close(answers)
@@ -109,6 +109,9 @@ func TestOneSubscription(t *testing.T) {
 	}
 	if n := agent.Counters()["remote.subscriptions"]; n != 1 {
 		t.Errorf("%d subscriptions", n)
+	}
+	if agent.Moved() == moved {
+		t.Error("a live answer has changed, and Moved has not")
 	}
 }
 

@@ -28,10 +28,6 @@ type Door interface {
 	Call(ctx context.Context, p Procedure, o Options) (Result, Meta, error)
 }
 
-// Mover is a Door that can tell that nothing has happened at all. Moved returns another number after any of its Watches
-// may have another answer. Read it before Latest: while it stays, so does what Latest returned.
-type Mover interface{ Moved() uint64 }
-
 // Result is what a Command or Procedure gave back; its type is the Command's own affair.
 type Result any
 

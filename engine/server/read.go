@@ -189,7 +189,7 @@ func (s *Server) Watch(ctx context.Context, q room.Query, o room.Options) (room.
 	return &watch{server: s, cell: s.answers.join(q)}, nil
 }
 
-// Moved returns another number after any Watch may have another answer (room.Mover).
+// Moved returns another number after any Watch may have another answer. Read it before Latest.
 func (s *Server) Moved() uint64 { return s.store.Moved() }
 
 // watch is one caller's hold on a cell.

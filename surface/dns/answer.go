@@ -25,13 +25,16 @@ func (s *Server) worker(seed uint64) *worker {
 	return &worker{srv: s, m: message{rng: seed | 1}}
 }
 
-// classOf sorts the types asked for by the answers they get; 0xFF is never kept.
+// unkept is no type that has a class of its own.
+const unkept = 0xFE
+
+// classOf sorts the types asked for by the answers they get; unkept is never kept.
 func classOf(kind uint16) byte {
 	switch kind {
 	case typeA, typeAAAA, typeTXT, typeSRV, typeANY:
 		return byte(kind)
 	case typeSOA, typeNS, typeAXFR:
-		return 0xFF
+		return unkept
 	}
 	return 0
 }

@@ -39,10 +39,14 @@ type Settings struct {
 	SOAMinTTL       int                      `key:"dns_config.soa.min_ttl" reload:"yes" help:"SOA TTL and minimum, seconds: how long absence is believed"`
 }
 
+// mover is a Door that can tell that nothing has happened at all. Moved returns another number after any of its Watches may
+// have another answer. Read before Latest, it tells that what Latest returned stays for as long as it does.
+type mover interface{ Moved() uint64 }
+
 // Server answers DNS questions from the state behind a Door. Its methods are safe for concurrent use.
 type Server struct {
 	door  room.Door
-	mover room.Mover // the door; nil if it cannot tell
+	mover mover // the door; nil if it cannot tell
 	self  room.Identity
 	log   *slog.Logger
 	conf  atomic.Pointer[conf]
@@ -66,7 +70,7 @@ type stats struct {
 // New returns a server of the domain in s, or in self if s names none. It keeps s no longer than the call.
 func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Server {
 	srv := &Server{door: door, self: self, log: log}
-	srv.mover, _ = door.(room.Mover)
+	srv.mover, _ = door.(mover)
 	srv.inside = crew{most: pool, do: srv.answerInside, dropped: &srv.stats.full, life: context.Background()}
 	srv.outside = crew{most: outsiders, do: srv.answerOutside, dropped: &srv.stats.full, life: context.Background()}
 	srv.Measure(nil)
