@@ -184,6 +184,9 @@ func (t *target) flush() {
 	if _, err := t.conn.Write(t.pending); err != nil {
 		_ = t.conn.Close()
 		t.conn = nil
+		if t.Dialect != Statsite {
+			t.dialed = time.Time{} // a packet that was refused says nothing about the next
+		}
 		t.fail(fmt.Errorf("cannot send metrics to %s: %w", t.Address, err))
 		return
 	}
