@@ -22,7 +22,7 @@ import (
 // nextFeatures are those of a newer program: it has one more, which keeps a word that PUT /v1/test/word/WORD sets.
 var nextFeatures = append(slices.Clone(features), room.Room{
 	Name: "test", Tables: []store.AnyTable{words},
-	Commands: []room.CommandType{{New: func() room.Command { return new(setWord) }, Rules: 1, Since: []int{2}}},
+	Commands: []room.CommandType{{New: func() room.Command { return new(setWord) }, Rules: 1, Since: []int{room.Level(features) + 1}}},
 	Open: func(h *room.Host, _ any) (*room.Part, error) {
 		set := func(r *httpd.Request) (httpd.Reply, error) {
 			_, _, err := h.Door.Apply(r.Context(), &setWord{word{r.Arg}}, room.Options{})
@@ -70,6 +70,7 @@ func (m *machine) put(path string) (int, string, error) {
 // TestUpgrade replaces the program of one server after the other while everybody writes, with real processes. What is new is
 // refused until all have it; then the old program is refused on the directory of the new one, and does no harm there.
 func TestUpgrade(t *testing.T) {
+	level := room.Level(features)
 	c := startCluster(t, 3, 1)
 	writers := make([]*writer, 8)
 	stop := make(chan struct{})
@@ -84,7 +85,7 @@ func TestUpgrade(t *testing.T) {
 				status, said, err := c.members[0].put("/v1/test/word/early")
 				if err == nil && status == 200 {
 					t.Errorf("with %d new servers the new command is taken", i)
-				} else if err == nil && !strings.Contains(said, `"test.word" needs rules of level 2, and those in use are of level 1; server s`) {
+				} else if err == nil && !strings.Contains(said, fmt.Sprintf(`"test.word" needs rules of level %d, and those in use are of level %d; server s`, level+1, level)) {
 					err = fmt.Errorf("%d %s", status, said)
 				}
 				return err

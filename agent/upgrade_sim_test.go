@@ -135,13 +135,16 @@ func (c *careless[P]) Name() string                              { return "test.
 func (c *careless[P]) Allowed(store.Reader, authz.Decider) error { return nil }
 func (c *careless[P]) Run(*store.Tx) (room.Result, error)        { return nil, nil }
 
+// oldLevel and newLevel are the levels of the two programs.
+var oldLevel, newLevel = room.Level(simRooms), room.Level(simRooms) + 1
+
 var (
 	oldProgram = append(slices.Clone(simRooms), room.Room{Name: "test", Tables: []store.AnyTable{oldNotes},
 		Commands: []room.CommandType{{New: func() room.Command { return new(oldWrite) }, Rules: 1, Result: room.String},
 			{New: func() room.Command { return new(careless[older]) }, Rules: 1}}})
 	newProgram = append(slices.Clone(simRooms), room.Room{Name: "test", Tables: []store.AnyTable{newNotes, newMarks},
-		Commands: []room.CommandType{{New: func() room.Command { return new(newWrite) }, Rules: 2, Since: []int{1, 2}, Result: room.String},
-			{New: func() room.Command { return new(mark) }, Rules: 1, Since: []int{2}, Result: room.String},
+		Commands: []room.CommandType{{New: func() room.Command { return new(newWrite) }, Rules: 2, Since: []int{1, newLevel}, Result: room.String},
+			{New: func() room.Command { return new(mark) }, Rules: 1, Since: []int{newLevel}, Result: room.String},
 			{New: func() room.Command { return new(careless[newer]) }, Rules: 1}}})
 )
 
@@ -208,7 +211,7 @@ func (u *upgrade) write(ctx context.Context, through *simNode, id int) {
 func (n *simNode) note(ctx context.Context, key, text, by string) (string, error) {
 	a := n.running.Load()
 	var c room.Command = &oldWrite{note[older]{Key: key, Text: text}}
-	if a.host.Self.Level > 1 {
+	if a.host.Self.Level > oldLevel {
 		c = &newWrite{note: note[newer]{Key: key, Text: text, By: by}}
 	}
 	result, _, err := a.host.Door.Apply(ctx, c, room.Options{})
@@ -334,19 +337,20 @@ func refused(t *testing.T, what string, err error, words ...string) {
 func TestRollingUpgrade(t *testing.T) {
 	simulateUpgrade(t, 41, [3][]room.Room{oldProgram, oldProgram, oldProgram}, func(u *upgrade) {
 		t, s := u.t, u.servers
+		early := fmt.Sprintf(`"test.mark" needs rules of level %d, and those in use are of level %d`, newLevel, oldLevel)
 		mixed := func() {
 			t.Helper()
 			for _, n := range u.nodes {
-				if n.running.Load().host.Self.Level < 2 {
+				if n.running.Load().host.Self.Level < newLevel {
 					continue
 				}
 				if n.node != nil {
-					refused(t, n.name, n.mark("early"), `"test.mark" needs rules of level 2, and those in use are of level 1`, "server s", "knows no others than those of level 1: upgrade it")
+					refused(t, n.name, n.mark("early"), early, "server s", fmt.Sprintf("knows no others than those of level %d: upgrade it", oldLevel))
 				} else {
-					refused(t, n.name, n.mark("early"), `"test.mark" needs rules of level 2, and those in use are of level 1`)
+					refused(t, n.name, n.mark("early"), early)
 				}
 				_, err := n.note(context.Background(), "authored", "text", "me")
-				refused(t, n.name, err, `"test.note" cannot be run by rules of level 1`, "no author")
+				refused(t, n.name, err, fmt.Sprintf(`"test.note" cannot be run by rules of level %d`, oldLevel), "no author")
 				if got, err := n.note(context.Background(), "mixed", "text", ""); err != nil || got != "text" {
 					t.Errorf("%s writes %q: %v", n.name, got, err)
 				}
