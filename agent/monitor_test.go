@@ -12,7 +12,7 @@ import (
 func TestMonitor(t *testing.T) {
 	var out bytes.Buffer
 	a := &Agent{}
-	log := slog.New(follow(newLog(&out, new(slog.LevelVar), false).Handler(), &a.monitors)).WithGroup("server").With("n", 1)
+	log := slog.New(follow(newLog(&out, nil, new(slog.LevelVar), false).Handler(), &a.monitors)).WithGroup("server").With("n", 1)
 	log.Debug("nobody hears")
 	if log.Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("lines are made that nobody wants")

@@ -241,7 +241,7 @@ func TestClient(t *testing.T) {
 	web := load(t, demanding).Incoming()
 	other := load(t, theirs.conf("web.example", 1)).Incoming()
 	client := func(s *Set, name string) *tls.Config {
-		if s.Client() != s.Client() {
+		if first := s.Client(); first != s.Client() {
 			t.Error("it is not the same each time")
 		}
 		c := s.Client().Clone()
