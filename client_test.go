@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,6 +38,35 @@ func (r *recorder) called(route string) bool {
 	return false
 }
 
+// clientLooks asks an agent how it does.
+func clientLooks(t *testing.T, c *client) {
+	a := c.Agent()
+	host, err := a.Host()
+	must(t, err)
+	if host["Host"] == nil || host["Memory"] == nil {
+		t.Errorf("host: %v", host)
+	}
+	metrics, err := a.Metrics()
+	must(t, err)
+	if len(metrics.Gauges) == 0 || len(metrics.Counters) == 0 || len(metrics.Samples) == 0 {
+		t.Errorf("metrics: %+v", metrics)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stream, err := a.MetricsStream(ctx)
+	must(t, err)
+	if err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+	lines, err := a.Monitor("debug", ctx.Done(), nil)
+	must(t, err)
+	_, err = a.Self() // is logged
+	must(t, err)
+	if line := <-lines; !strings.Contains(line, "[DEBUG]") {
+		t.Errorf("monitor: %q", line)
+	}
+}
+
 // client is the official client together with what it asked.
 type client struct {
 	*api.Client
@@ -61,7 +91,7 @@ func TestOfficialClient(t *testing.T) {
 	}
 	c := &client{official, p.HTTP, rec}
 	for name, part := range map[string]func(*testing.T, *client){"catalog": clientCatalog, "kv": clientKV, "txn": clientTxn,
-		"session": clientSession, "agent": clientAgent, "snapshot": clientSnapshot, "acl": clientACL, "cluster": clientCluster} {
+		"session": clientSession, "agent": clientAgent, "looks": clientLooks, "snapshot": clientSnapshot, "acl": clientACL, "cluster": clientCluster} {
 		t.Run(name, func(t *testing.T) { part(t, c) })
 	}
 	for _, route := range ours {

@@ -27,7 +27,7 @@ func (p *Pool) Join(ctx context.Context, addrs []string) (int, error) {
 		return 0, fmt.Errorf("cannot join: %w", errClosed)
 	}
 	p.work.Go(func() {
-		n, err := p.serf.Join(addrs, true)
+		n, err := p.call(addrs, true)
 		done <- outcome{n, err}
 		if n > 0 {
 			p.announceAgain()
@@ -43,6 +43,17 @@ func (p *Pool) Join(ctx context.Context, addrs []string) (int, error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("cannot wait for the end of joining: %w", ctx.Err())
 	}
+}
+
+// call joins by Serf, one call after the other. Fresh ones ignore user events from before.
+func (p *Pool) call(addrs []string, fresh bool) (int, error) {
+	select {
+	case p.joining <- struct{}{}:
+	case <-p.stop:
+		return 0, errClosed
+	}
+	defer func() { <-p.joining }()
+	return p.serf.Join(addrs, fresh)
 }
 
 func (p *Pool) joinFault(addrs []string, err error) error {
@@ -75,6 +86,6 @@ func (p *Pool) announceAgain() {
 	others := slices.DeleteFunc(p.Members(), func(m Member) bool { return m.Name == p.name || m.Status != StatusAlive })
 	if len(others) > 0 {
 		m := others[rand.IntN(len(others))]
-		_, _ = p.serf.Join([]string{hostPort(m.Addr, int(m.Port))}, false)
+		_, _ = p.call([]string{hostPort(m.Addr, int(m.Port))}, false)
 	}
 }

@@ -26,6 +26,7 @@ type Pool struct {
 	incoming chan serf.Event // emptied by receive at once: Serf stands still while it is full
 	log      *lineWriter
 	work     sync.WaitGroup // receive, answerKeys, seek, Join and Leave
+	joining  chan struct{}  // of one place: taken while Serf joins, who waits at a mutex of its own for the end of another join
 	tagging  sync.Mutex     // serialises SetTags: Serf keeps the tags in an unguarded field
 	feeds    feeds
 	keyring  *Keyring         // nil without encryption
@@ -46,8 +47,8 @@ func newPool(o *Options, log *lineWriter, r *rules) *Pool {
 	return &Pool{
 		name: o.Name, log: log, incoming: make(chan serf.Event, 1024), keyring: o.Keyring,
 		keyAsks: make(chan *serf.Query, keyAsksLimit), rules: r, tally: log.tally,
-		pushPull: o.timing().PushPull,
-		stop:     make(chan struct{}), done: make(chan struct{}), feeds: feeds{log: log.log},
+		pushPull: o.timing().PushPull, joining: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{}), feeds: feeds{log: log.log},
 	}
 }
 
