@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,24 +67,28 @@ func (p *Pool) joinFault(addrs []string, err error) error {
 	return &fault.Error{Kind: fault.Internal, Text: text}
 }
 
-// announceTime is how long after a join the member is announced again, and up to twice that: all have heard by then that it
-// had been forced to leave.
-const announceTime = 5 * time.Second
+// announceTimes are how long after a join the member is announced again, and up to twice that: all have heard by then that
+// it had been forced to leave, most of them at the first time.
+var announceTimes = [...]time.Duration{5 * time.Second, 30 * time.Second}
 
 // announceAgain tells all members once more that this one is here. Where somebody forces a failed member to leave at the
 // moment of its return, both news may carry one Lamport time. Who hears of the leaving first then ignores the return, as no
-// newer (serf.go, handleNodeJoinIntent), and the member itself ignores the leaving: it would be leaving there for ever.
+// newer (serf.go, handleNodeJoinIntent), and the member itself ignores the leaving: it would be leaving there for ever. An
+// exchange of lists adds one to the time of a leaving, so each announcement is made twice, at two times.
+//
+// A member that joins itself tells the others that it has joined, which costs them nothing else.
 func (p *Pool) announceAgain() {
-	timer := time.NewTimer(announceTime + rand.N(announceTime))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.stop:
-		return
-	}
-	others := slices.DeleteFunc(p.Members(), func(m Member) bool { return m.Name == p.name || m.Status != StatusAlive })
-	if len(others) > 0 {
-		m := others[rand.IntN(len(others))]
-		_, _ = p.call([]string{hostPort(m.Addr, int(m.Port))}, false)
+	self := hostPort(p.self.Addr, int(p.self.Port))
+	for _, wait := range announceTimes {
+		timer := time.NewTimer(wait + rand.N(wait))
+		select {
+		case <-timer.C:
+		case <-p.stop:
+			timer.Stop()
+			return
+		}
+		for range 2 {
+			_, _ = p.call([]string{self}, false)
+		}
 	}
 }
