@@ -157,7 +157,7 @@ func network(t *testing.T, n int, change func(i int, o *Options)) []*Pool {
 // lost. A packet under way while its key goes may be refused: gossip sends what is in it more than once.
 func TestRotationUnderTraffic(t *testing.T) {
 	pools := network(t, 3, func(_ int, o *Options) {
-		o.Timing = Timing{GossipInterval: 10 * time.Millisecond, PushPull: 200 * time.Millisecond} // who is slow is not failed
+		o.Timing = Timing{GossipInterval: 100 * time.Millisecond, PushPull: 200 * time.Millisecond} // a question lives for 16 rounds
 	})
 	const each = 60
 	var seen sync.WaitGroup

@@ -55,6 +55,13 @@ var world = []string{
 	"9.9.9.9.in-addr.arpa. 50 IN PTR nine.example.com.",
 }
 
+// got returns the last question and how it came.
+func (f *fakeRecursor) got() (over string, last *mdns.Msg) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.over, f.last
+}
+
 func (f *fakeRecursor) ServeDNS(w mdns.ResponseWriter, q *mdns.Msg) {
 	f.asked.Add(1)
 	f.mu.Lock()
@@ -139,8 +146,9 @@ func TestForward(t *testing.T) {
 				t.Errorf("%s %s %s: got\n%s\nwant\n%s", network, c.name, c.kind, got, c.want)
 			}
 		}
-		if asks(t, network, addr, "example.com.", mdns.TypeA, 1400); up.over != network || up.last.IsEdns0() == nil || up.last.IsEdns0().UDPSize() != 1400 {
-			t.Errorf("%s: asked over %s: %v", network, up.over, up.last)
+		asks(t, network, addr, "example.com.", mdns.TypeA, 1400)
+		if over, last := up.got(); over != network || last.IsEdns0() == nil || last.IsEdns0().UDPSize() != 1400 {
+			t.Errorf("%s: asked over %s: %v", network, over, last)
 		}
 	}
 	next := settings() // the zone . is served only with recursors
