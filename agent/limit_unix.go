@@ -10,3 +10,6 @@ func fileLimit() (limit uint64, ok bool) {
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
 	return uint64(l.Cur), err == nil
 }
+
+// umask sets which rights new files do not get, and returns what it was.
+func umask(mask int) int { return syscall.Umask(mask) }

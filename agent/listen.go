@@ -10,7 +10,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"rostra/kit/cert"
@@ -193,9 +192,9 @@ func listenUnix(path string, settings *unixSettings) (net.Listener, error) {
 	if err := vacate(path); err != nil {
 		return nil, err
 	}
-	masked := syscall.Umask(0o777) // of the whole process; nothing else of it makes files yet
+	masked := umask(0o777) // of the whole process; nothing else of it makes files yet
 	l, err := net.Listen("unix", path)
-	syscall.Umask(masked)
+	umask(masked)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the unix socket: %w; check the path, its length (107 bytes at most) and that its directory is there", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"syscall"
 
 	"rostra/kit/metric"
 )
@@ -16,7 +15,7 @@ import (
 // dump writes the last interval to standard error whenever the process gets SIGUSR1, until ctx ends.
 func dump(ctx context.Context, m *metric.Registry) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
+	onDump(signals)
 	defer signal.Stop(signals)
 	for {
 		select {

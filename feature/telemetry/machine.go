@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"rostra/kit/httpd"
 )
 
@@ -108,9 +106,8 @@ func readHost() (hostJSON, error) {
 	var err error
 	h.Hostname, err = os.Hostname()
 	all = errors.Join(all, err)
-	var names unix.Utsname
-	all = errors.Join(all, unix.Uname(&names))
-	h.KernelVersion, h.KernelArch = unix.ByteSliceToString(names.Release[:]), unix.ByteSliceToString(names.Machine[:])
+	h.KernelVersion, h.KernelArch, err = kernel()
+	all = errors.Join(all, err)
 	h.Uptime = uint64(parseUptime(read("/proc/uptime")))
 	h.BootTime = parseTimes(read("/proc/stat")).boot
 	h.Platform, h.PlatformFamily, h.PlatformVersion = parseRelease(read("/etc/os-release"))
@@ -157,23 +154,6 @@ func virtualization() (system, role string) {
 		return "kvm", "host"
 	}
 	return "", ""
-}
-
-func readDisk(path string) (*diskJSON, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(path, &s); err != nil {
-		return nil, fmt.Errorf("cannot measure the file system of %s: %w", path, err)
-	}
-	block := uint64(s.Bsize)
-	d := &diskJSON{Path: path, Total: s.Blocks * block, Free: s.Bavail * block, Used: (s.Blocks - s.Bfree) * block,
-		InodesTotal: s.Files, InodesFree: s.Ffree, InodesUsed: s.Files - s.Ffree}
-	d.UsedPercent, d.InodesUsedPercent = percent(d.Used, d.Used+d.Free), percent(d.InodesUsed, d.InodesTotal)
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return d, err
-	}
-	d.FSType = fsType(mounts, path)
-	return d, nil
 }
 
 func percent(part, of uint64) float64 {
