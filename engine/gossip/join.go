@@ -44,15 +44,16 @@ func (p *Pool) Join(ctx context.Context, addrs []string) (int, error) {
 	}
 }
 
-// call joins by Serf, one call after the other. Fresh ones ignore user events from before.
-func (p *Pool) call(addrs []string, fresh bool) (int, error) {
+// call joins by Serf, one call after the other. Only who is new ignores the user events from before: for another member they
+// are some that it missed.
+func (p *Pool) call(addrs []string, isNew bool) (int, error) {
 	select {
 	case p.joining <- struct{}{}:
 	case <-p.stop:
 		return 0, errClosed
 	}
 	defer func() { <-p.joining }()
-	return p.serf.Join(addrs, fresh)
+	return p.serf.Join(addrs, isNew)
 }
 
 func (p *Pool) joinFault(addrs []string, err error) error {

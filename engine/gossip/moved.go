@@ -20,7 +20,7 @@ func (p *Pool) seek(m mover) {
 	defer again.Stop()
 	for p.failed(m.name) {
 		// Its error is in memberlist's log, if anybody wants to know: who has moved on again is called for nothing.
-		_, _ = p.call([]string{m.addr}, true)
+		_, _ = p.call([]string{m.addr}, false)
 		select {
 		case <-again.C:
 		case <-p.stop:
