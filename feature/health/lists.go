@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"rostra/feature/catalog"
+	"rostra/kit/httpd"
 )
 
 // EntryList is the answer of health/service.
@@ -88,14 +89,7 @@ func (l CheckList) NodeAt(i int) string { return l[i].Node }
 
 // AppendJSON appends the array.
 func (l CheckList) AppendJSON(b []byte) []byte {
-	b = append(b, '[')
-	for i, c := range l {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = c.AppendJSON(b)
-	}
-	return append(b, ']')
+	return httpd.AppendArray(b, l)
 }
 
 // Equal reports whether both lists hold the very same records.

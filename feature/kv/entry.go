@@ -122,14 +122,7 @@ type List []*Entry
 
 // AppendJSON appends the array.
 func (l List) AppendJSON(b []byte) []byte {
-	b = append(b, '[')
-	for i, e := range l {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = e.AppendJSON(b)
-	}
-	return append(b, ']')
+	return httpd.AppendArray(b, l)
 }
 
 // Names is the Value of NamesQuery: keys, or beginnings of keys, in order.

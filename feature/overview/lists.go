@@ -58,21 +58,10 @@ func (l NodeList) Item(i int) any                    { return l[i].view() }
 func (l NodeList) AppendItem(b []byte, i int) []byte { return l[i].AppendJSON(b) }
 
 // AppendJSON appends the array.
-func (l NodeList) AppendJSON(b []byte) []byte { return appendArray(b, l) }
+func (l NodeList) AppendJSON(b []byte) []byte { return httpd.AppendArray(b, l) }
 
 // AppendJSON appends the array.
-func (l SummaryList) AppendJSON(b []byte) []byte { return appendArray(b, l) }
-
-func appendArray[T httpd.Appender](b []byte, list []T) []byte {
-	b = append(b, '[')
-	for i, x := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = x.AppendJSON(b)
-	}
-	return append(b, ']')
-}
+func (l SummaryList) AppendJSON(b []byte) []byte { return httpd.AppendArray(b, l) }
 
 func (n *Node) view() *NodeView {
 	v := &NodeView{ID: n.Node.ID, Node: n.Node.Node, Address: n.Node.Address, Meta: n.Node.Meta, TaggedAddresses: n.Node.TaggedAddresses}
@@ -90,24 +79,10 @@ func (n *Node) AppendJSON(b []byte) []byte {
 	b = httpd.AppendString(append(b, `{"ID":`...), n.Node.ID)
 	b = httpd.AppendString(append(b, `,"Node":`...), n.Node.Node)
 	b = httpd.AppendString(append(b, `,"Address":`...), n.Node.Address)
-	b = appendPairs(append(b, `,"TaggedAddresses":`...), n.Node.TaggedAddresses)
-	b = appendPairs(append(b, `,"Meta":`...), n.Node.Meta)
-	b = appendArray(append(b, `,"Services":`...), n.Services)
+	b = httpd.AppendStringMap(append(b, `,"TaggedAddresses":`...), n.Node.TaggedAddresses.Map())
+	b = httpd.AppendStringMap(append(b, `,"Meta":`...), n.Node.Meta.Map())
+	b = httpd.AppendArray(append(b, `,"Services":`...), n.Services)
 	b = n.Checks.AppendJSON(append(b, `,"Checks":`...))
-	return append(b, '}')
-}
-
-func appendPairs(b []byte, p wire.Pairs) []byte {
-	if p == nil {
-		return append(b, "null"...)
-	}
-	b = append(b, '{')
-	for i, e := range p {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = httpd.AppendString(append(httpd.AppendString(b, e.Key), ':'), e.Value)
-	}
 	return append(b, '}')
 }
 

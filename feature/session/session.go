@@ -133,14 +133,7 @@ type List []*Session
 
 // AppendJSON appends the array; [] if there is none.
 func (l List) AppendJSON(b []byte) []byte {
-	b = append(b, '[')
-	for i, s := range l {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = s.AppendJSON(b)
-	}
-	return append(b, ']')
+	return httpd.AppendArray(b, l)
 }
 
 // MarshalMsg appends the list.

@@ -111,6 +111,18 @@ func AppendStrings(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
+// AppendArray appends a list; nil is [].
+func AppendArray[T Appender](b []byte, list []T) []byte {
+	b = append(b, '[')
+	for i, x := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = x.AppendJSON(b)
+	}
+	return append(b, ']')
+}
+
 // AppendStringMap appends a map of strings with its keys in byte order; nil is null.
 func AppendStringMap(b []byte, m map[string]string) []byte {
 	if m == nil {
