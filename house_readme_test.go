@@ -19,7 +19,7 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the tour takes a quarter of a minute")
 	}
-	for program, pkg := range map[string]string{"bash": "bash", "curl": "curl", "dig": "dnsutils", "python3": "python3-minimal"} {
+	for program, pkg := range map[string]string{"bash": "bash", "curl": "curl", "dig": "dnsutils", "python3": "python3"} {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("ROSTRA_CI") != "" {
 				t.Fatalf("%s is missing: install the package %s", program, pkg)

@@ -56,9 +56,11 @@ func (c *crew) add(s *Server, j job) {
 		return
 	}
 	c.busy++
-	w := s.worker(rand.Uint64())
+	var w *worker
 	if n := len(c.idle); n > 0 {
 		w, c.idle = c.idle[n-1], c.idle[:n-1]
+	} else {
+		w = s.worker(rand.Uint64())
 	}
 	c.group.Go(func() { c.work(w) })
 }
