@@ -350,13 +350,9 @@ func (a *Agent) Reload(context.Context) error { return a.reload(nil) }
 func (a *Agent) reload(allowed func(changed []string) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := newSettings(a.features)
-	loaded, err := config.Load(config.Input{Args: a.args}, next.all()...)
+	next, loaded, err := read(a.features, config.Input{Args: a.args})
 	if err != nil {
-		return err
-	}
-	if err := check(next, loaded); err != nil {
-		return placed(err, loaded) // what no agent could start with, none takes over
+		return err // what no agent could start with, none takes over
 	}
 	reloadable, restart := config.Changed(a.now.all(), next.all())
 	if allowed != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -122,16 +121,11 @@ func (a *Agent) openSurfaces(conf *settings) error {
 			extra["/debug/pprof/"+name] = h
 		}
 	}
-	var from []netip.Prefix
-	for _, text := range s.WriteFrom {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return fmt.Errorf("http_config.allow_write_http_from: %q is no network; write one like 10.0.0.0/8", text)
-		}
-		from = append(from, p)
+	from, err := prefixes(s.WriteFrom)
+	if err != nil {
+		return err
 	}
 	log := a.log.WithGroup("http")
-	var err error
 	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, HandshakeTimeout: s.HTTPSHandshake, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -164,5 +165,30 @@ func TestOldNames(t *testing.T) {
 		if _, err := Load(Input{Files: []string{write(t, "f.hcl", text)}}, &got); err != nil || got != want {
 			t.Errorf("%s: %+v %v", text, got, err)
 		}
+	}
+}
+
+// TestAllProblems: each thing that is wrong is told, in the order of the sources, and what is right is there all the same.
+func TestAllProblems(t *testing.T) {
+	dir := write(t, "a.hcl", "node_nam = \"x\"\nports { http = \"1\" dns = 53 }\nsegment = \"s\"\nservice { name = \"a\" }\nservice { name = \"b\" }",
+		"b.json", "{", "c.json", `{"datacenter": "dc9", "client_addr": "{{ GetInterfaceIP \"none7\" }}"}`)
+	a := &agentSettings{}
+	l, err := Load(Input{Args: []string{"-http-port=x", "-hcl", "nonsense_of_a_kind = 1"}, Files: []string{dir, dir + "/none.hcl"}}, a, &dnsSettings{})
+	var problems Problems
+	if !errors.As(err, &problems) || l == nil || a.Datacenter != "dc9" {
+		t.Fatalf("%v %+v", err, a)
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), dir+"/", ""), "\n")
+	for i, want := range []string{"a.hcl:1: invalid config key node_nam: did you mean node_name?",
+		"a.hcl:2: ports.http: expected a whole number", "a.hcl:2: ports.dns is not supported", "a.hcl:3: segment: Network segments",
+		"a.hcl:5: service is given more than once", "b.json:1: cannot read the JSON",
+		"cannot read configuration none.hcl", "flag -http-port: expected a whole number", "flag -hcl: invalid config key nonsense_of_a_kind",
+		"c.json:1: client_addr: the address template"} {
+		if i >= len(got) || !strings.HasPrefix(got[i], want) {
+			t.Errorf("problem %d of\n%s\nwant %s", i, strings.Join(got, "\n"), want)
+		}
+	}
+	if len(got) != 10 || !problems.Unread() || !problems.About("ports.http") || problems.About("datacenter") {
+		t.Errorf("%q", got)
 	}
 }
