@@ -3,11 +3,49 @@ package agent
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"rostra/engine/room"
 	"rostra/kit/disk"
 )
+
+// The memory policy of the whole program, named in docs/operating.md: under load the collector runs when the heap has
+// doubled; once it is quiet, garbage worth the effort is collected and its memory given back, so that an agent at rest
+// is as small as what it holds. It is set before anything is measured.
+const (
+	gcPercent  = 100
+	quietPace  = 256 << 10 // bytes allocated in a second; less is rest
+	worthwhile = 4 << 20   // bytes of garbage; less is left alone
+	fewer      = 500       // goroutines that ended, as those of connections; what they held is not garbage before it is looked for
+)
+
+// keepSmall collects garbage in quiet seconds until ctx ends.
+func keepSmall(ctx context.Context) error {
+	debug.SetGCPercent(gcPercent)
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	before, most := uint64(0), uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		metrics.Read(samples)
+		allocated, live, now := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
+		running := samples[3].Value.Uint64()
+		most = max(most, running)
+		if allocated-before < quietPace && (now > live+max(worthwhile, live/8) || most > running+fewer) {
+			debug.FreeOSMemory()
+			most = running
+		}
+		before = allocated
+	}
+}
 
 // The policy for a disk that fills up, named in docs/operating.md. A server whose log cannot be written stops, since nobody
 // knows then what is on the disk. So one that is alone takes no more writes while there is still some room: it goes on
