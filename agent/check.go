@@ -64,6 +64,13 @@ func check(conf *settings, loaded *config.Loaded) []error {
 	add(err)
 	_, err = prefixes(s.WriteFrom)
 	add(err)
+	add(s.Limits.check())
+	if s.RejoinAge < leastAge {
+		add(fmt.Errorf("server_rejoin_age_max: %v is too short; use %v or more", s.RejoinAge, leastAge))
+	}
+	add(conf.ui.Check())
+	_, err = nodeMeta(s)
+	add(err)
 	_, err = identity(s, conf.dns.Domain, "", loaded.Dev)
 	add(err)
 	add(conf.dns.Check(s.Datacenter))
@@ -188,6 +195,9 @@ func noNegative(group reflect.Value) error {
 // warnings returns what somebody should look at, one line each.
 func warnings(conf *settings, loaded *config.Loaded) []string {
 	list := slices.Clone(loaded.Warnings)
+	if conf.ui.Enabled {
+		list = append(list, loaded.Origin("ui_config.enabled")+": ui_config.enabled: this version of Rostra has no web pages of its own; name a directory of some in ui_config.dir")
+	}
 	if conf.agent.uncertified() {
 		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
 	}

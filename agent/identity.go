@@ -152,7 +152,8 @@ func hostID(read func(name string) ([]byte, error)) (string, error) {
 // identity says who this agent is, from its settings.
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
-		Server: s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
+		Primary: strings.ToLower(orElse(s.Primary, s.Datacenter)),
+		Server:  s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
 		Reconnect: s.Gossip.Advertise, Replica: s.Server && s.ReadReplica}
 	if s.Expect > 1 {
 		self.Expect = s.Expect
@@ -170,6 +171,9 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	if !datacenterForm.MatchString(self.Datacenter) {
 		return self, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter)
 	}
+	if !datacenterForm.MatchString(self.Primary) {
+		return self, fmt.Errorf("primary_datacenter: %q may only hold letters, digits, - and _", s.Primary)
+	}
 	lan, err := advertised(s)
 	if err != nil {
 		return self, err
@@ -182,12 +186,17 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	if self.Tagged, err = taggedAddresses(s, lan, wan); err != nil {
 		return self, err
 	}
-	self.Meta = map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
-	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
-		return self, fmt.Errorf("node_meta: %w", err)
-	}
-	maps.Copy(self.Meta, s.NodeMeta)
 	return self, nil
+}
+
+// nodeMeta is the metadata of this agent's node.
+func nodeMeta(s *Settings) (map[string]string, error) {
+	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
+		return nil, fmt.Errorf("node_meta: %w", err)
+	}
+	all := map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
+	maps.Copy(all, s.NodeMeta)
+	return all, nil
 }
 
 // taggedAddresses are all addresses of the node by their names. Those that the agent knows itself go before those that only

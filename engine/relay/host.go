@@ -106,6 +106,8 @@ func (h *Host) Call(ctx context.Context, from rpc.Peer, method string, body []by
 		if err := from.Serves(); err != nil {
 			return nil, err
 		}
+	case methodApply, methodRead, methodCall:
+		ctx = room.Asked(ctx, from.Address)
 	}
 	switch method {
 	case methodApply:

@@ -53,10 +53,10 @@ type Identity struct {
 	Node       string // node name
 	ID         string // node ID, a UUID
 	Datacenter string // lower-case
+	Primary    string // the datacenter whose access rules count for all, lower-case
 	Domain     string // DNS domain with its last dot
 	Address    string // advertised IP
 	Tagged     map[string]string
-	Meta       map[string]string
 	Server     bool
 	Dev        bool
 	ServerPort int
@@ -77,12 +77,14 @@ type Host struct {
 	Log        *slog.Logger
 	Disk       disk.FS      // where Dir lies
 	Dir        string       // the data directory; "" keeps everything in memory
+	Translate  bool         // translate_wan_addrs
 	Cluster    Cluster      // the servers
 	Raft       Raft         // their log; nil on agents that are not servers
 	LAN, WAN   *gossip.Pool // WAN is nil on agents that are not servers
 	Roster     *roster.Roster
 	Certs      *cert.Keeper     // those of this agent between agents; nil where no agent runs
 	HTTPSCerts *cert.Keeper     // those of its HTTPS port; nil if it has none
+	Meta       *NodeMeta        // the metadata of its node; nil, as in tests, is none
 	Reports    *Reports         // what it says of itself
 	Metrics    *metric.Registry // what it measures; nil, as in tests, measures nothing
 	Shelf      *shelf.Shelf     // what features of this agent leave for each other

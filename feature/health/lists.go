@@ -34,6 +34,15 @@ func (e *Entry) AppendJSON(b []byte) []byte {
 	return append(b, ']', '}')
 }
 
+// Abroad is the list as other datacenters reach its instances.
+func (l EntryList) Abroad() any {
+	told := make(EntryList, len(l))
+	for i, e := range l {
+		told[i] = &Entry{Node: e.Node.Abroad(), Service: e.Service.Abroad(), Checks: e.Checks}
+	}
+	return catalog.Translated(l, told)
+}
+
 // Len returns the number of entries.
 func (l EntryList) Len() int { return len(l) }
 

@@ -66,6 +66,7 @@ func (k *keeper) converge(ctx context.Context) {
 	}
 	var wake chan struct{}
 	restored := k.restored()
+	_, relabelled := k.host.Meta.All()
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,6 +74,9 @@ func (k *keeper) converge(ctx context.Context) {
 		case <-restored: // the catalog may have lost what was in step with it
 			restored = k.restored()
 			within(spread(restoredPeriod, k.scale()))
+		case <-relabelled:
+			_, relabelled = k.host.Meta.All()
+			within(0)
 		case <-k.leader:
 			if d := spread(leaderPeriod, k.scale()); time.Until(due) > d {
 				within(d)
@@ -375,7 +379,8 @@ func (k *keeper) nodeCommand() *catalog.Register {
 	c := &catalog.Register{SkipNode: k.nodeSent,
 		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
-		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(self.Meta)
+		meta, _ := k.host.Meta.All()
+		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(meta)
 	}
 	return c
 }

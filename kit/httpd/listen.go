@@ -33,6 +33,9 @@ func (s *Server) Serve(ctx context.Context, ports ...Port) error {
 		BaseContext:       func(net.Listener) context.Context { return base },
 		Protocols:         new(http.Protocols),
 	}
+	if s.opts.Context != nil {
+		srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return s.opts.Context(ctx, c.RemoteAddr()) }
+	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)

@@ -21,6 +21,7 @@ type conf struct {
 	suffix  []byte // the zone in wire form, lower-case, with the root
 	local   []byte // "<datacenter>.<zone>" likewise
 	dc      string
+	wan     bool // the datacenter is another one, and its nodes are reached at their addresses for that
 	nodeTTL uint32
 	options room.Options
 	main    *conf    // the first zone's, perhaps itself
