@@ -29,6 +29,7 @@ import (
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 	"rostra/kit/metric"
 	"rostra/kit/systemd"
 	"rostra/surface/dns"
@@ -197,7 +198,7 @@ func (a *Agent) assemble(conf *settings, host *room.Host) error {
 	if err != nil {
 		return err
 	}
-	host.Meta = new(room.NodeMeta)
+	host.Meta = new(live.Value[map[string]string])
 	host.Meta.Set(meta)
 	host.Translate = conf.agent.Translate
 	host.Self.Level = room.Level(a.features)
@@ -419,7 +420,7 @@ func (a *Agent) reload(allowed func(changed []string) error) error {
 		a.host.HTTPSCerts.Use(secure)
 		a.warn(secure.Warnings())
 	}
-	if now, _ := a.host.Meta.All(); !maps.Equal(now, meta) {
+	if !maps.Equal(a.host.Meta.Get(), meta) {
 		a.host.Meta.Set(meta)
 	}
 	a.relimit(next.agent)

@@ -14,10 +14,10 @@ import (
 
 	"github.com/hashicorp/go-sockaddr"
 
+	"rostra/engine/caller"
 	"rostra/engine/consensus"
 	"rostra/engine/relay"
 	"rostra/engine/remote"
-	"rostra/engine/room"
 	"rostra/engine/roster"
 	"rostra/engine/server"
 	"rostra/feature/telemetry"
@@ -130,7 +130,7 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	}
 	log := a.log.WithGroup("http")
 	asked := func(ctx context.Context, from net.Addr) context.Context {
-		return room.Asked(ctx, orElse(from.String(), from.Network()))
+		return caller.With(ctx, orElse(from.String(), from.Network()))
 	}
 	a.http, err = httpd.New(httpd.Options{Logger: log, TranslateAddresses: s.Translate, Context: asked, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, MaxConnsPerClient: s.MaxConns,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"rostra/engine/caller"
 	"rostra/engine/room"
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
@@ -107,7 +108,7 @@ func (h *Host) Call(ctx context.Context, from rpc.Peer, method string, body []by
 			return nil, err
 		}
 	case methodApply, methodRead, methodCall:
-		ctx = room.Asked(ctx, from.Address)
+		ctx = caller.With(ctx, from.Address)
 	}
 	switch method {
 	case methodApply:

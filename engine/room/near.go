@@ -16,8 +16,8 @@ type Placed interface {
 	NodeAt(i int) string // the name of the node that element i is on
 }
 
-// Abroad is a list whose elements other datacenters reach at other addresses. Abroad returns it with those.
-type Abroad interface{ Abroad() any }
+// abroad is a list whose elements other datacenters may reach at other addresses. Abroad returns it with those.
+type abroad interface{ Abroad() any }
 
 // Translates reports whether answers about a datacenter, "" for the agent's own, are to hold the addresses for others.
 func (h *Host) Translates(datacenter string) bool {
@@ -69,7 +69,7 @@ func clientAddress(r *http.Request) string {
 // so answers of another one are not sorted. With translate_wan_addrs they show how that is reached from here.
 func (a Answer) ReplyNear(r *httpd.Request, h *Host, m Meta) httpd.Reply {
 	p := &r.Params
-	if l, ok := a.Value.(Abroad); ok && h.Translates(p.Datacenter) {
+	if l, ok := a.Value.(abroad); ok && h.Translates(p.Datacenter) {
 		return httpd.Reply{Value: l.Abroad(), Meta: &m}
 	}
 	list, ok := a.Value.(Placed)

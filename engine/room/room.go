@@ -14,6 +14,7 @@ import (
 	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 	"rostra/kit/metric"
 	"rostra/kit/store"
 )
@@ -82,13 +83,13 @@ type Host struct {
 	Raft       Raft         // their log; nil on agents that are not servers
 	LAN, WAN   *gossip.Pool // WAN is nil on agents that are not servers
 	Roster     *roster.Roster
-	Certs      *cert.Keeper     // those of this agent between agents; nil where no agent runs
-	HTTPSCerts *cert.Keeper     // those of its HTTPS port; nil if it has none
-	Meta       *NodeMeta        // the metadata of its node; nil, as in tests, is none
-	Reports    *Reports         // what it says of itself
-	Metrics    *metric.Registry // what it measures; nil, as in tests, measures nothing
-	Shelf      *shelf.Shelf     // what features of this agent leave for each other
-	Agent      Agent            // the process itself
+	Certs      *cert.Keeper                   // those of this agent between agents; nil where no agent runs
+	HTTPSCerts *cert.Keeper                   // those of its HTTPS port; nil if it has none
+	Meta       *live.Value[map[string]string] // the metadata of its node, which a reload changes; nil, as in tests, is none
+	Reports    *Reports                       // what it says of itself
+	Metrics    *metric.Registry               // what it measures; nil, as in tests, measures nothing
+	Shelf      *shelf.Shelf                   // what features of this agent leave for each other
+	Agent      Agent                          // the process itself
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rostra/engine/room"
+	"rostra/engine/caller"
 	"rostra/kit/fault"
 	"rostra/kit/metric"
 	"rostra/kit/rate"
@@ -73,7 +73,7 @@ func (s *Server) within(ctx context.Context, write bool, op string) error {
 	if mode == LimitsDisabled {
 		return nil
 	}
-	from := room.Asker(ctx)
+	from := caller.Of(ctx)
 	if from == "" {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rostra/engine/caller"
 	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/kit/fault"
@@ -18,7 +19,7 @@ func TestRequestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bubble(t, Options{Metrics: metric.New(), Limits: Limits{Mode: LimitsEnforcing, Read: 1, Write: -1}})
 		defer b.stop()
-		asked := room.Asked(context.Background(), "192.0.2.1:5")
+		asked := caller.With(context.Background(), "192.0.2.1:5")
 		tries := func(ctx context.Context, n int) (served int, last error) {
 			for range n {
 				if _, _, err := b.Read(ctx, read{name: "a"}, room.Options{}); err != nil {
@@ -66,7 +67,7 @@ func TestRequestLimits(t *testing.T) {
 func TestWriteLimit(t *testing.T) {
 	b := start(t, Options{Metrics: metric.New(), Limits: Limits{Mode: LimitsEnforcing, Read: -1, Write: 0.001}})
 	b.write("first", "own") // once it leads
-	asked := room.Asked(context.Background(), "192.0.2.1:5")
+	asked := caller.With(context.Background(), "192.0.2.1:5")
 	w := func() room.Command { return &write{note{Name: "a", Text: "x"}} }
 	if _, _, err := b.Apply(asked, w(), room.Options{}); err != nil {
 		t.Fatal(err)

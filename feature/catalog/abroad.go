@@ -33,25 +33,13 @@ func (s *Service) Abroad() *Service {
 	return c
 }
 
-// translated is a list of which a filter sees the elements as they are, and the client as other datacenters reach them.
-type translated struct {
-	httpd.List
-	told httpd.List
-}
-
-func (l translated) AppendItem(b []byte, i int) []byte { return l.told.AppendItem(b, i) }
-func (l translated) AppendJSON(b []byte) []byte        { return appendList(b, l) }
-
-// Translated shows the elements of list as those of told, which are as many.
-func Translated(list, told httpd.List) httpd.List { return translated{list, told} }
-
 // Abroad is the list as other datacenters reach its nodes.
 func (l NodeList) Abroad() any {
 	told := make(NodeList, len(l))
 	for i, n := range l {
 		told[i] = n.Abroad()
 	}
-	return Translated(l, told)
+	return httpd.ShownAs(l, told)
 }
 
 // Abroad is the list as other datacenters reach its instances.
@@ -60,7 +48,7 @@ func (l InstanceList) Abroad() any {
 	for i, x := range l {
 		told[i] = instance{x.Node.Abroad(), x.Service.Abroad()}
 	}
-	return Translated(l, told)
+	return httpd.ShownAs(l, told)
 }
 
 // abroad is the node with its instances as other datacenters reach them.

@@ -40,7 +40,7 @@ func (l EntryList) Abroad() any {
 	for i, e := range l {
 		told[i] = &Entry{Node: e.Node.Abroad(), Service: e.Service.Abroad(), Checks: e.Checks}
 	}
-	return catalog.Translated(l, told)
+	return httpd.ShownAs(l, told)
 }
 
 // Len returns the number of entries.

@@ -91,7 +91,6 @@ func (k *keeper) compare(ctx context.Context) error {
 // compareNode compares the catalog's row with this agent's node. mu is held.
 func (k *keeper) compareNode(n *catalog.Node) bool {
 	self := &k.host.Self
-	meta, _ := k.host.Meta.All()
 	k.foreign = nil
 	for _, p := range n.TaggedAddresses {
 		if strings.HasPrefix(p.Key, foreignAddress) {
@@ -99,7 +98,7 @@ func (k *keeper) compareNode(n *catalog.Node) bool {
 		}
 	}
 	return n.Node == self.Node && n.ID == self.ID && n.Address == self.Address &&
-		n.Meta.Equal(wire.PairsOf(meta)) && n.TaggedAddresses.Equal(k.tagged())
+		n.Meta.Equal(wire.PairsOf(k.host.Meta.Get())) && n.TaggedAddresses.Equal(k.tagged())
 }
 
 // tagged returns the tagged addresses of our row. mu is held.

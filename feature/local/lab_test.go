@@ -20,6 +20,7 @@ import (
 	"rostra/feature/health"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -140,7 +141,7 @@ func defaults() *Settings { return Room.Settings().(*Settings) }
 func (l *lab) open(fs disk.FS, dir string, s *Settings) (*agent, error) {
 	l.t.Helper()
 	log := &locked{w: &bytes.Buffer{}}
-	meta := new(room.NodeMeta)
+	meta := new(live.Value[map[string]string])
 	meta.Set(map[string]string{"consul-version": "1.21.4"})
 	h := &room.Host{Door: l.door, Self: self, Meta: meta, Log: slog.New(slog.NewTextHandler(log, nil)), Disk: fs, Dir: dir}
 	k, err := openKeeper(h, s)

@@ -66,7 +66,7 @@ func (k *keeper) converge(ctx context.Context) {
 	}
 	var wake chan struct{}
 	restored := k.restored()
-	_, relabelled := k.host.Meta.All()
+	relabelled := k.host.Meta.Changed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +75,7 @@ func (k *keeper) converge(ctx context.Context) {
 			restored = k.restored()
 			within(spread(restoredPeriod, k.scale()))
 		case <-relabelled:
-			_, relabelled = k.host.Meta.All()
+			relabelled = k.host.Meta.Changed()
 			within(0)
 		case <-k.leader:
 			if d := spread(leaderPeriod, k.scale()); time.Until(due) > d {
@@ -379,8 +379,7 @@ func (k *keeper) nodeCommand() *catalog.Register {
 	c := &catalog.Register{SkipNode: k.nodeSent,
 		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
-		meta, _ := k.host.Meta.All()
-		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(meta)
+		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(k.host.Meta.Get())
 	}
 	return c
 }

@@ -118,7 +118,6 @@ func (a handlers) self(*httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		coordinate = nil
 	}
-	meta, _ := a.host.Meta.All()
 	return httpd.Reply{Value: struct {
 		Config      selfConfig
 		DebugConfig map[string]any
@@ -133,7 +132,7 @@ func (a handlers) self(*httpd.Request) (httpd.Reply, error) {
 		Coord:       coordinate,
 		Member:      newMember(a.host.LAN.Local()),
 		Stats:       a.host.Agent.Stats(),
-		Meta:        meta,
+		Meta:        a.host.Meta.Get(),
 	}}, nil
 }
 
