@@ -313,5 +313,8 @@ type silent struct{ room.Cluster }
 // Usage returns the text of all agent flags.
 func Usage(features []room.Room) string { return config.Usage(newSettings(features).all()...) }
 
+// NewSettings returns all settings of an agent, as config.Load fills them: what documentation and tests are held against.
+func NewSettings(features []room.Room) []any { return newSettings(features).all() }
+
 // Reference returns the documentation of all configuration keys in Markdown.
 func Reference(features []room.Room) string { return config.Reference(newSettings(features).all()...) }
