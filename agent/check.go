@@ -71,6 +71,8 @@ func check(conf *settings, loaded *config.Loaded) []error {
 	add(conf.ui.Check())
 	_, err = nodeMeta(s)
 	add(err)
+	add(checkNodeID(s.NodeID))
+	add(s.listens())
 	_, err = identity(s, conf.dns.Domain, "", loaded.Dev)
 	add(err)
 	add(conf.dns.Check(s.Datacenter))
@@ -115,7 +117,7 @@ func (s *Settings) servers(dev bool) error {
 	case s.Expect > 0 && dev:
 		return errors.New("bootstrap_expect: 'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
 	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
-		return fmt.Errorf("performance.raft_multiplier must be between 1 and 10, not %d", s.RaftMultiplier)
+		return fmt.Errorf("performance.raft_multiplier: it must be between 1 and 10, not %d", s.RaftMultiplier)
 	}
 	return nil
 }
@@ -157,6 +159,33 @@ func (s *Settings) ports() error {
 	return errors.Join(all...)
 }
 
+// listens refuses addresses that nobody can listen at.
+func (s *Settings) listens() error {
+	var all []error
+	for _, l := range []struct{ key, list string }{{"client_addr", s.ClientAddr}, {"addresses.dns", s.DNSAddr}, {"addresses.http", s.HTTPAddr}, {"addresses.https", s.HTTPSAddr}} {
+		for _, at := range addresses(l.list) {
+			path, unix := strings.CutPrefix(at, "unix://")
+			switch {
+			case unix && path != "" && l.key != "addresses.dns":
+			case unix && path != "":
+				all = append(all, noUnixDNS(at))
+			default:
+				if _, err := netip.ParseAddr(at); err != nil {
+					all = append(all, fmt.Errorf("%s: %q is neither an IP address nor unix:///path; host names are not looked up", l.key, at))
+				}
+			}
+		}
+	}
+	if unix := "unix://"; s.DNSPort > 0 && s.DNSAddr == "" && strings.Contains(s.ClientAddr, unix) {
+		all = append(all, noUnixDNS(s.ClientAddr))
+	}
+	return errors.Join(all...)
+}
+
+func noUnixDNS(at string) error {
+	return fmt.Errorf("addresses.dns: DNS address cannot be a unix socket (%s): set it to IP addresses, or ports.dns to -1", at)
+}
+
 // prefixes reads the networks that may write over HTTP.
 func prefixes(list []string) (all []netip.Prefix, err error) {
 	for _, text := range list {
@@ -195,6 +224,27 @@ func noNegative(group reflect.Value) error {
 // warnings returns what somebody should look at, one line each.
 func warnings(conf *settings, loaded *config.Loaded) []string {
 	list := slices.Clone(loaded.Warnings)
+	s := conf.agent
+	note := func(key, text string, args ...any) {
+		list = append(list, loaded.Origin(key)+": "+key+": "+fmt.Sprintf(text, args...))
+	}
+	if name := strings.TrimSpace(s.NodeName); strings.ContainsFunc(name, notInNames) || len(name) > maxLabel {
+		note("node_name", "%q cannot be asked for over DNS: use letters, digits and dashes, %d at most", name, maxLabel)
+	}
+	if strings.ContainsFunc(s.Datacenter, notInNames) || len(s.Datacenter) > maxLabel {
+		note("datacenter", "%q cannot be asked for over DNS: use letters, digits and dashes, %d at most", s.Datacenter, maxLabel)
+	}
+	if s.ClientAddr == "" {
+		note("client_addr", "it is empty: HTTP and DNS are only there where addresses.* names an address")
+	}
+	switch {
+	case s.Expect == 1:
+		note("bootstrap_expect", "1 is the same as bootstrap = true: a cluster of one server, which nobody replaces when it fails")
+	case s.Expect == 2:
+		note("bootstrap_expect", "a cluster of 2 servers stands still as soon as one fails: take 3")
+	case s.Expect > 0 && s.Expect%2 == 0:
+		note("bootstrap_expect", "a cluster of %d servers may lose no more of them than one of %d", s.Expect, s.Expect-1)
+	}
 	if conf.ui.Enabled {
 		list = append(list, loaded.Origin("ui_config.enabled")+": ui_config.enabled: this version of Rostra has no web pages of its own; name a directory of some in ui_config.dir")
 	}
@@ -202,6 +252,13 @@ func warnings(conf *settings, loaded *config.Loaded) []string {
 		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
 	}
 	return list
+}
+
+// maxLabel is the length of the longest label of a DNS name.
+const maxLabel = 63
+
+func notInNames(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 }
 
 // keyed is the beginning of an error about a setting.

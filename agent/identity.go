@@ -96,11 +96,18 @@ func sweep(fs disk.FS, dir string) error {
 // lockPatience is how long a starting agent waits for another to let go of the data directory.
 const lockPatience = 2 * time.Second
 
+func checkNodeID(id string) error {
+	if id != "" && !uuidForm.MatchString(strings.ToLower(id)) {
+		return fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", id, newUUID())
+	}
+	return nil
+}
+
 // nodeID returns the node's ID: the configured one, the one kept in the data directory, or a new one, which is kept.
 func nodeID(fs disk.FS, s *Settings) (string, error) {
 	id := strings.ToLower(s.NodeID)
-	if id != "" && !uuidForm.MatchString(id) {
-		return "", fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", s.NodeID, newUUID())
+	if err := checkNodeID(id); err != nil {
+		return "", err
 	}
 	fresh := newUUID
 	if s.DisableHost != nil && !*s.DisableHost {

@@ -79,7 +79,7 @@ const tableNotYet = `
 	ui_config.metrics_proxy.add_headers ui_config.metrics_proxy.path_allowlist ui_config.dashboard_url_templates`
 
 const tableEnterprise = `
-	license_* partition read_replica non_voting_server audit reporting snapshot_agent dns_config.prefer_namespace
+	license_* partition read_replica audit reporting snapshot_agent dns_config.prefer_namespace
 	autopilot.redundancy_zone_tag autopilot.disable_upgrade_migration autopilot.upgrade_version_tag
 	acl.tokens.managed_service_provider acl.msp_disable_bootstrap acl.tokens.msp_disable_bootstrap`
 
