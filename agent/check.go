@@ -51,6 +51,9 @@ func check(conf *settings, loaded *config.Loaded) []error {
 		add(errNoDir)
 	}
 	add(s.servers(loaded.Dev))
+	if s.Zone != "" && s.Region == "" {
+		add(errors.New("locality.zone: a zone lies in a region: set locality.region, too"))
+	}
 	add(s.ports())
 	_, err := parseLevel(s.LogLevel)
 	add(err)

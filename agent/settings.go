@@ -16,6 +16,8 @@ type Settings struct {
 	NodeID      string            `key:"node_id" flag:"node-id" help:"UUID of this node; kept in the data directory if empty"`
 	NodeMeta    map[string]string `key:"node_meta" flag:"node-meta" reload:"yes" help:"metadata of this node, k:v"`
 	Tagged      map[string]string `key:"tagged_addresses" help:"further addresses of this node by name"`
+	Region      string            `key:"locality.region" help:"where this node is, shown with it: the region"`
+	Zone        string            `key:"locality.zone" help:"the same: the zone within the region"`
 	DisableHost *bool             `key:"disable_host_node_id" flag:"disable-host-node-id" help:"false: a new node ID comes from the machine's, so that it is the same with a new data directory; true if unset"`
 	DataDir     string            `key:"data_dir" flag:"data-dir" help:"directory for all that is kept; required without -dev"`
 	Server      bool              `key:"server" flag:"server" dev:"true" help:"hold the replicated state"`

@@ -58,6 +58,8 @@ type Identity struct {
 	Domain     string // DNS domain with its last dot
 	Address    string // advertised IP
 	Tagged     map[string]string
+	Region     string // where it stands, for people
+	Zone       string
 	Server     bool
 	Dev        bool
 	ServerPort int

@@ -22,7 +22,7 @@ type registration struct {
 	Checks                        []*checkInput
 	SkipNodeUpdate                bool
 	PeerName, Partition           string
-	Locality                      json.RawMessage
+	Locality                      *struct{ Region, Zone string }
 }
 
 type serviceInput struct {
@@ -59,6 +59,9 @@ type deregistration struct {
 func (in *registration) command(own string) (*Register, error) {
 	c := &Register{SkipNode: in.SkipNodeUpdate, Row: &Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
 		Datacenter: cmp.Or(in.Datacenter, own), TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
+	if in.Locality != nil {
+		c.Row.Region, c.Row.Zone = in.Locality.Region, in.Locality.Zone
+	}
 	switch err := c.Row.check(); {
 	case in.PeerName != "":
 		return nil, refuse("cannot register requests with PeerName in them")

@@ -97,7 +97,7 @@ func (k *keeper) compareNode(n *catalog.Node) bool {
 			k.foreign = append(k.foreign, p)
 		}
 	}
-	return n.Node == self.Node && n.ID == self.ID && n.Address == self.Address &&
+	return n.Region == self.Region && n.Zone == self.Zone && n.Node == self.Node && n.ID == self.ID && n.Address == self.Address &&
 		n.Meta.Equal(wire.PairsOf(k.host.Meta.Get())) && n.TaggedAddresses.Equal(k.tagged())
 }
 

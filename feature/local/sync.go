@@ -65,6 +65,8 @@ func (k *keeper) converge(ctx context.Context) {
 		full.Reset(d)
 	}
 	var wake chan struct{}
+	// A locality is left out while the servers use older rules, and those of a new cluster do for a moment: so look once more.
+	again := k.host.Self.Region != ""
 	restored := k.restored()
 	relabelled := k.host.Meta.Changed()
 	for {
@@ -102,7 +104,12 @@ func (k *keeper) converge(ctx context.Context) {
 				continue
 			}
 			wake = k.wake
-			within(spread(fullSyncPeriod, k.scale()))
+			if next := spread(fullSyncPeriod, k.scale()); again {
+				again = false
+				within(min(next, spread(retryPeriod, 1)))
+			} else {
+				within(next)
+			}
 			k.pushAll(ctx, k.takeDirty())
 		}
 	}
@@ -380,6 +387,7 @@ func (k *keeper) nodeCommand() *catalog.Register {
 		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
 		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(k.host.Meta.Get())
+		c.Row.Region, c.Row.Zone = self.Region, self.Zone
 	}
 	return c
 }
