@@ -37,14 +37,14 @@ func originOf(r *httpd.Request, h *Host) (node, address string) {
 	case agentItself:
 		return h.Self.Node, ""
 	case clientItself:
-		return "", clientAddress(r.HTTP)
+		return "", ClientAddress(r.HTTP)
 	default:
 		return near, ""
 	}
 }
 
-// clientAddress returns the address that a request came from: the first that proxies have forwarded it for, or its peer's.
-func clientAddress(r *http.Request) string {
+// ClientAddress returns the address that a request came from: the first that proxies have forwarded it for, or its peer's.
+func ClientAddress(r *http.Request) string {
 	if forwarded := r.Header.Get("X-Forwarded-For"); forwarded != "" {
 		first, _, _ := strings.Cut(forwarded, ",")
 		return strings.TrimSpace(first)
