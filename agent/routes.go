@@ -11,8 +11,8 @@ import (
 	"rostra/kit/disk"
 )
 
-// Routes lists the whole HTTP API, "METHOD path" a line, sorted, ANY for a route that looks at the method itself: what documentation and tests are held against. It opens
-// the features on no agent, so they must not use the Host before they serve.
+// Routes lists the whole HTTP API, "METHOD path" a line, sorted, with ANY for a route that looks at the method itself: what
+// documentation and tests are held against. It opens the features on no agent, so they must not use the Host before they serve.
 func Routes(features []room.Room) ([]string, error) {
 	conf := newSettings(features)
 	if _, err := config.Load(config.Input{Args: []string{"-dev"}}, conf.all()...); err != nil {

@@ -151,7 +151,7 @@ func (w web) execute(r *httpd.Request, name string) (httpd.Reply, error) {
 		o.Consistency = httpd.Stale
 	}
 	c := &Execute{Query: name, Limit: limit, Near: r.Params.Near, Agent: w.host.Self.Node, AgentDC: w.host.Self.Datacenter,
-		Address: room.ClientAddress(r.HTTP), Reading: ReadingOf(o)}
+		Address: r.From(), Reading: ReadingOf(o)}
 	result, meta, err := w.host.Door.Call(r.Context(), c, o)
 	if err != nil {
 		return httpd.Reply{}, err

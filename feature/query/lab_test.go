@@ -96,12 +96,11 @@ func prefixed(n int, name string) Definition {
 func startInside(t *testing.T) *servertest.Agent {
 	t.Helper()
 	a := servertest.Inside(t, below, map[string]any{"session": &session.Settings{TTLMin: 10 * time.Second}})
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		_, _, err := a.Door.Apply(t.Context(), &Delete{ID: "none"}, room.Options{})
 		if err == nil || err.Error() == missing("none").Error() {
 			return a
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatal("the level is not raised")
 	return nil

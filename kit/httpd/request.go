@@ -2,7 +2,9 @@ package httpd
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"rostra/kit/filter"
@@ -102,4 +104,18 @@ func (r *Request) Has(key string) bool {
 		}
 	}
 	return false
+}
+
+// From returns the address that the request came from: the first that proxies have forwarded it for, or its peer's; "" if
+// that has none.
+func (r *Request) From() string {
+	if forwarded := r.HTTP.Header.Get("X-Forwarded-For"); forwarded != "" {
+		first, _, _ := strings.Cut(forwarded, ",")
+		return strings.TrimSpace(first)
+	}
+	host, _, err := net.SplitHostPort(r.HTTP.RemoteAddr)
+	if err != nil {
+		return "" // a unix socket
+	}
+	return host
 }
