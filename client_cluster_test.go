@@ -86,8 +86,10 @@ func clientQuery(t *testing.T, c *client) {
 	must(t, err)
 	def := &api.PreparedQueryDefinition{Name: "geo-db", Service: api.ServiceQuery{Service: "pq-db", Tags: []string{"A", "!b"}, Near: "_agent",
 		NodeMeta: map[string]string{}, Failover: api.QueryFailoverOptions{NearestN: 2}}, DNS: api.QueryDNSOptions{TTL: "10s"}}
-	def.ID, _, err = q.Create(def, nil)
-	must(t, err)
+	await(t, "rules for prepared queries", func() (err error) {
+		def.ID, _, err = q.Create(def, nil)
+		return err
+	})
 	if _, _, err := q.Create(&api.PreparedQueryDefinition{Name: "GEO-DB", Service: api.ServiceQuery{Service: "x"}}, nil); err == nil || !strings.Contains(err.Error(), "name 'GEO-DB' aliases an existing query name") {
 		t.Errorf("a second one of the name: %v", err)
 	}

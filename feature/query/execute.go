@@ -18,7 +18,7 @@ import (
 	"rostra/kit/httpd"
 )
 
-//go:generate go tool msgp -file execute.go -o execute_gen.go -tests=false -io=false
+//go:generate go tool msgp -file execute.go -o execute_gen.go -tests=false -io=false -unexported
 
 // Execute is the Procedure that runs a query. Its Result is an *Outcome. The server that answers sorts by distance; only if
 // it finds nothing does it ask other datacenters.
@@ -29,7 +29,7 @@ type Execute struct {
 	Agent   string  `msg:"Agent"`   // "_agent": the node of the agent that was asked,
 	AgentDC string  `msg:"AgentDC"` // of this datacenter
 	Address string  `msg:"Address"` // "_ip": the address of who asked it; "" if it has none
-	Reading Reading `msg:"Reading"`
+	Reading reading `msg:"Reading"` // set by Run
 }
 
 // Gather is the Procedure by which the server that runs a query asks another datacenter for the instances. Its Result is
@@ -37,11 +37,11 @@ type Execute struct {
 type Gather struct {
 	Service Service `msg:"Service"` // rendered
 	Limit   int     `msg:"Limit"`
-	Reading Reading `msg:"Reading"`
+	Reading reading `msg:"Reading"`
 }
 
-// Reading is how to read the state: room.Options as far as they count.
-type Reading struct {
+// reading is how to read the state: room.Options as far as they count.
+type reading struct {
 	Token    string        `msg:"Token"`
 	Mode     uint8         `msg:"Mode"`
 	MaxStale time.Duration `msg:"MaxStale"`
@@ -56,10 +56,26 @@ type Outcome struct {
 	Failovers  int              `msg:"Failovers"` // how many other datacenters were tried
 }
 
-// ReadingOf returns what counts of the options.
-func ReadingOf(o room.Options) Reading { return Reading{o.Token, uint8(o.Consistency), o.MaxStale} }
+// Run has the query run by a server of the options' datacenter. Any one will do: the state it reads is as fresh as the options
+// want it.
+func (c *Execute) Run(ctx context.Context, door room.Door, o room.Options) (*Outcome, room.Meta, error) {
+	c.Reading = readingOf(o)
+	return call(ctx, door, c, o)
+}
 
-func (r Reading) options() room.Options {
+// call asks any server, and another one if it does not answer: nothing is changed.
+func call(ctx context.Context, door room.Door, p room.Procedure, o room.Options) (*Outcome, room.Meta, error) {
+	result, meta, err := door.Call(ctx, p, room.Options{Token: o.Token, Datacenter: o.Datacenter, Consistency: httpd.Stale})
+	if err != nil {
+		return nil, meta, err
+	}
+	meta.Index, meta.Consistency = 1, o.Consistency
+	return result.(*Outcome), meta, nil
+}
+
+func readingOf(o room.Options) reading { return reading{o.Token, uint8(o.Consistency), o.MaxStale} }
+
+func (r reading) options() room.Options {
 	return room.Options{Token: r.Token, Consistency: httpd.Consistency(r.Mode), MaxStale: r.MaxStale}
 }
 

@@ -367,7 +367,7 @@ func (z *Outcome) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
-func (z Reading) MarshalMsg(b []byte) (o []byte, err error) {
+func (z reading) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 3
 	// string "Token"
@@ -383,7 +383,7 @@ func (z Reading) MarshalMsg(b []byte) (o []byte, err error) {
 }
 
 // UnmarshalMsg implements msgp.Unmarshaler
-func (z *Reading) UnmarshalMsg(bts []byte) (o []byte, err error) {
+func (z *reading) UnmarshalMsg(bts []byte) (o []byte, err error) {
 	var field []byte
 	_ = field
 	var zb0001 uint32
@@ -431,7 +431,7 @@ func (z *Reading) UnmarshalMsg(bts []byte) (o []byte, err error) {
 }
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
-func (z Reading) Msgsize() (s int) {
+func (z reading) Msgsize() (s int) {
 	s = 1 + 6 + msgp.StringPrefixSize + len(z.Token) + 5 + msgp.Uint8Size + 9 + msgp.DurationSize
 	return
 }

@@ -48,12 +48,9 @@ func (s *search) ask(ctx context.Context, dc string) (*Outcome, error) {
 	defer cancel()
 	o := s.o
 	o.Datacenter = dc
-	c := &Gather{Service: *s.service, Limit: s.limit, Reading: ReadingOf(o)}
-	result, _, err := s.host.Door.Call(ctx, c, o)
-	if err != nil {
-		return nil, err
-	}
-	return result.(*Outcome), nil
+	c := &Gather{*s.service, s.limit, readingOf(o)}
+	found, _, err := call(ctx, s.host.Door, c, o)
+	return found, err
 }
 
 // targets are the datacenters to ask: the nearest, then the named ones; or those of Targets. Each once; those that nobody

@@ -147,20 +147,19 @@ func (w web) execute(r *httpd.Request, name string) (httpd.Reply, error) {
 		return httpd.Reply{}, err
 	}
 	o := room.OptionsOf(r)
-	if o.Index = 0; o.Cached {
+	if o.Cached {
 		o.Consistency = httpd.Stale
 	}
 	c := &Execute{Query: name, Limit: limit, Near: r.Params.Near, Agent: w.host.Self.Node, AgentDC: w.host.Self.Datacenter,
-		Address: r.From(), Reading: ReadingOf(o)}
-	result, meta, err := w.host.Door.Call(r.Context(), c, o)
+		Address: r.From()}
+	found, meta, err := c.Run(r.Context(), w.host.Door, o)
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	meta.Index = 1
 	if o.Cached {
 		meta.CacheHit = new(bool) // it is found anew, which is as good as any age that was allowed
 	}
-	return httpd.Reply{Value: execution{result.(*Outcome), tail(meta)}, Meta: &meta}, nil
+	return httpd.Reply{Value: execution{found, tail(meta)}, Meta: &meta}, nil
 }
 
 func limitOf(r *httpd.Request) (int, error) {

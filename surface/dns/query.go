@@ -73,15 +73,14 @@ func (s *Server) execute(ctx context.Context, a *ask, from string) (*packed, err
 		o = room.Options{}
 	}
 	o.Datacenter = a.dc
-	result, _, err := s.door.Call(ctx, &prepared.Execute{Query: a.name, Agent: s.self.Node, AgentDC: s.self.Datacenter, Address: from,
-		Reading: prepared.ReadingOf(o)}, o)
+	run := &prepared.Execute{Query: a.name, Agent: s.self.Node, AgentDC: s.self.Datacenter, Address: from}
+	found, _, err := run.Run(ctx, s.door, o)
 	switch {
 	case errors.Is(err, fault.ErrNoPath), fault.Is(err, fault.NotFound):
 		return c.nothing, nil
 	case err != nil:
 		return nil, err
 	}
-	found := result.(*prepared.Outcome)
 	return c.in(strings.ToLower(found.Datacenter)).buildQuery(a, found), nil
 }
 
