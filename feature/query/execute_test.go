@@ -306,6 +306,44 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// noting is a door that notes by whose token services are looked for.
+type noting struct {
+	room.Door
+	by []string
+}
+
+func (d *noting) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
+	if _, is := q.(health.ServiceQuery); is {
+		d.by = append(d.by, "here "+o.Token)
+	}
+	return d.Door.Read(ctx, q, o)
+}
+
+func (d *noting) Call(_ context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
+	d.by = append(d.by, o.Datacenter+" "+o.Token+" "+p.(*Gather).Reading.Token)
+	return &Outcome{}, room.Meta{}, nil
+}
+
+// TestToken: the query's own token counts instead of the caller's, here and elsewhere.
+func TestToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := startCity(t)
+		post(t, a, `{"Name":"own","Token":"secret","Service":{"Service":"none","Failover":{"NearestN":1}}}`)
+		post(t, a, `{"Name":"open","Service":{"Service":"none","Failover":{"NearestN":1}}}`)
+		for name, token := range map[string]string{"own": "secret", "open": "caller"} {
+			d := &noting{Door: a.Door}
+			h := &room.Host{Door: d, Log: a.Host.Log, Self: a.Host.Self, Shelf: a.Host.Shelf,
+				Roster: roster.Of("dc1", roster.Server{Datacenter: "dc1"}, roster.Server{Datacenter: "dc2"})}
+			if _, err := (&Execute{Query: name, Reading: reading{Token: "caller"}}).Call(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{"here " + token, "dc2 " + token + " " + token}; !slices.Equal(d.by, want) {
+				t.Errorf("%s: %q, want %q", name, d.by, want)
+			}
+		}
+	})
+}
+
 // TestGather: what another datacenter is asked for.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

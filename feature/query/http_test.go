@@ -139,9 +139,10 @@ func TestLife(t *testing.T) {
 			{"DELETE", "/v1/query/" + first, "", 200, ""},
 			{"GET", "/v1/query", "", 200, "[]"},
 		} {
+			began := time.Now()
 			status, h, got := a.Do(c.method, c.path, c.body)
-			if status != c.status || got != c.want {
-				t.Errorf("%s %s: %d %s\nwant %d %s", c.method, c.path, status, got, c.status, c.want)
+			if status != c.status || got != c.want || time.Since(began) > 0 {
+				t.Errorf("%s %s after %v: %d %s\nwant %d %s at once", c.method, c.path, time.Since(began), status, got, c.status, c.want)
 			}
 			allow := map[string]string{"OPTIONS /v1/query/" + first: "OPTIONS,GET,PUT,DELETE", "OPTIONS /v1/query/" + first + "/explain": "OPTIONS,GET",
 				"POST /v1/query/" + first: "GET,PUT,DELETE", "PUT /v1/query/" + first + "/execute": "GET", "PUT /v1/query": "OPTIONS,GET,POST"}
