@@ -159,7 +159,7 @@ func (d *Definition) check() error {
 			return invalid("Service.Failover.Targets[%d] must name a Datacenter", i)
 		}
 	}
-	if _, err := d.compile(); err != nil {
+	if err := d.checkTemplate(); err != nil {
 		return refuse("failed compiling template: %s", err)
 	}
 	return nil

@@ -16,12 +16,11 @@ import (
 
 // compiled is a template ready for names.
 type compiled struct {
-	from    *Definition
-	match   *regexp.Regexp // nil if it has none
-	service Service        // its strings are those of the definition
+	from  *Definition
+	match *regexp.Regexp // nil if it has none
 }
 
-// compile checks all that can be wrong with a template. Of any other definition it makes one that says the same for each name.
+// compile makes a template ready. Of a definition that is none it makes one that says the same for each name.
 func (d *Definition) compile() (*compiled, error) {
 	c := &compiled{from: d}
 	if !d.template() {
@@ -36,12 +35,20 @@ func (d *Definition) compile() (*compiled, error) {
 			return nil, flaw("Bad Regexp: %s", err)
 		}
 	}
-	_, err := c.render("")
-	return c, err
+	return c, nil
 }
 
 // flaw is what is wrong with a template, in Consul's words.
 func flaw(format string, args ...any) error { return fault.New(fault.Refused, format, args...) }
+
+// checkTemplate finds all that can be wrong with a template: what is right for one name is for every other.
+func (d *Definition) checkTemplate() error {
+	c, err := d.compile()
+	if err == nil {
+		_, err = c.render("")
+	}
+	return err
+}
 
 // render returns the definition for a name.
 func (c *compiled) render(name string) (*Definition, error) {

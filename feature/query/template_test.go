@@ -92,9 +92,12 @@ func FuzzTemplate(f *testing.F) {
 		}
 		d := prefixed(1, prefix)
 		d.Template.Regexp, d.Service.Service, d.Service.Tags = expression, text, []string{text}
+		if d.checkTemplate() != nil {
+			return
+		}
 		c, err := d.compile()
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
 		got, err := c.render(name)
 		if err != nil {
