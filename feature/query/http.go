@@ -92,9 +92,22 @@ func (w web) update(r *httpd.Request, id string) (httpd.Reply, error) {
 	}
 	d.ID = id
 	if err := d.check(); err != nil {
-		return httpd.Reply{}, err
+		return httpd.Reply{}, w.firstly(r, id, err)
 	}
 	return httpd.Reply{}, w.apply(r, &Set{Definition: d})
+}
+
+// firstly returns what is told of a definition with a flaw: that there is no such query comes first.
+func (w web) firstly(r *httpd.Request, id string, flaw error) error {
+	o := room.Options{Token: r.Params.Token, Datacenter: r.Params.Datacenter}
+	answer, _, err := w.host.Door.Read(r.Context(), GetQuery{ID: strings.ToLower(id)}, o)
+	switch {
+	case err != nil:
+		return err
+	case len(answer.Value.(List)) == 0:
+		return missing(id)
+	}
+	return flaw
 }
 
 func (w web) remove(r *httpd.Request, id string) (httpd.Reply, error) {

@@ -121,6 +121,8 @@ func TestLife(t *testing.T) {
 			{"GET", "/v1/query?dc=dc9", "", 500, "No path to datacenter"},
 			{"POST", "/v1/query?dc=dc9", `{"Name":"x","Service":{"Service":"db"}}`, 500, "No path to datacenter"},
 			{"PUT", "/v1/query/" + unknown, `{"Name":"x","Service":{"Service":"db"}}`, 500, "Cannot modify non-existent prepared query: '" + unknown + "'"},
+			{"PUT", "/v1/query/" + unknown, ``, 500, "Cannot modify non-existent prepared query: '" + unknown + "'"},
+			{"PUT", "/v1/query/" + unknown + "?dc=dc9", ``, 500, "No path to datacenter"},
 			{"DELETE", "/v1/query/" + unknown, "", 500, "Cannot modify non-existent prepared query: '" + unknown + "'"},
 			{"DELETE", "/v1/query/x", "", 500, "Cannot modify non-existent prepared query: 'x'"},
 			{"PUT", "/v1/query/" + first, ``, 500, "Invalid prepared query: Must be bound to a session"},

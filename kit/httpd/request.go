@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -106,12 +107,12 @@ func (r *Request) Has(key string) bool {
 	return false
 }
 
-// From returns the address that the request came from: the first that proxies have forwarded it for, or its peer's; "" if
-// that has none.
+// From returns the IP address that the request came from: the first that proxies have forwarded it for, if it is one, or its
+// peer's; "" if that has none.
 func (r *Request) From() string {
-	if forwarded := r.HTTP.Header.Get("X-Forwarded-For"); forwarded != "" {
-		first, _, _ := strings.Cut(forwarded, ",")
-		return strings.TrimSpace(first)
+	first, _, _ := strings.Cut(r.HTTP.Header.Get("X-Forwarded-For"), ",")
+	if ip, err := netip.ParseAddr(strings.TrimSpace(first)); err == nil {
+		return ip.String()
 	}
 	host, _, err := net.SplitHostPort(r.HTTP.RemoteAddr)
 	if err != nil {
