@@ -100,6 +100,25 @@ func (d *datacenters) translated(t *testing.T) {
 		"Service":{"Service":"far","Address":"10.0.0.8","Port":80,"TaggedAddresses":{"wan":{"Address":"198.51.100.8","Port":8080}}}}`); status != 200 {
 		t.Fatal(status, body)
 	}
+	for path, body := range map[string]string{
+		"/v1/catalog/register": `{"Node":"near","Address":"10.0.0.9","Service":{"Service":"near","Address":"10.0.0.9","TaggedAddresses":{"wan":{"Address":"198.51.100.9"}}}}`,
+		"/v1/query#near":       `{"Name":"near-q","Service":{"Service":"near"}}`,
+		"/v1/query#far":        `{"Name":"far-q","Service":{"Service":"far","Failover":{"NearestN":1}}}`,
+	} {
+		method := "POST"
+		if strings.HasSuffix(path, "register") {
+			method = "PUT"
+		}
+		if status, _, text := d.server.request(t, method, path, body); status != 200 {
+			t.Fatal(status, text)
+		}
+	}
+	for path, want := range map[string]string{"/v1/query/near-q/execute": `"Service":"near","Tags":[],"Address":"10.0.0.9"`,
+		"/v1/query/far-q/execute": `"Service":"far","Tags":[],"Address":"198.51.100.8"`} {
+		if status, _, body := d.client.request(t, "GET", path, ""); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, want %s", path, status, body, want)
+		}
+	}
 	nodeHere, nodeThere := `"Node":"far","Address":"198.51.100.7"`, `"Node":"far","Address":"10.0.0.7"`
 	flat, nested := `"ServiceAddress":"198.51.100.8"`, `"Service":"far","Tags":[],"Address":"198.51.100.8"`
 	for path, want := range map[string][]string{
@@ -122,7 +141,7 @@ func (d *datacenters) translated(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, kind, want string }{{"far.service.dc2.consul", "A", "198.51.100.8"}, {"far.node.dc2.consul", "A", "198.51.100.7"},
-		{"far.service.dc2.consul", "SRV", "1 1 8080 c6336408.addr.dc2.consul."}} {
+		{"far-q.query.consul", "A", "198.51.100.8"}, {"near-q.query.consul", "A", "10.0.0.9"}, {"far.service.dc2.consul", "SRV", "1 1 8080 c6336408.addr.dc2.consul."}} {
 		await(t, "a translated answer", func() error { // what another datacenter said is used again for a moment
 			out, err := exec.Command("dig", "@"+d.client.ip, "-p", "8600", "+short", "+time=5", c.name, c.kind).CombinedOutput()
 			if err != nil || strings.TrimSpace(string(out)) != c.want {
@@ -154,6 +173,13 @@ func (d *datacenters) acrossHTTP(t *testing.T, m *machine) {
 		{"GET", "/v1/catalog/service/web", "", 200, "[]"},
 		{"PUT", "/v1/txn?dc=dc2", `[{"KV":{"Verb":"set","Key":"t","Value":"eA=="}}]`, 200, `"t"`},
 		{"GET", "/v1/status/leader?dc=dc2", "", 200, d.abroad.ip + ":8300"},
+		{"POST", "/v1/query", `{"Name":"far-` + m.node + `","Service":{"Service":"web","Failover":{"NearestN":1}},"DNS":{"TTL":"8s"}}`, 200, `"ID"`},
+		{"GET", "/v1/query/far-" + m.node + "/execute", "", 200, `"Datacenter":"dc2","PeerName":"","Failovers":1`},
+		{"POST", "/v1/query?dc=dc2", `{"Name":"there-` + m.node + `","Service":{"Service":"web"}}`, 200, `"ID"`},
+		{"GET", "/v1/query/there-" + m.node + "/execute?dc=dc2", "", 200, "192.0.2.7"},
+		{"GET", "/v1/query/there-" + m.node + "/explain?datacenter=dc2", "", 200, `"Service":"web"`},
+		{"GET", "/v1/query/there-" + m.node + "/execute", "", 404, "Query not found"},
+		{"GET", "/v1/query?dc=dc9", "", 500, "No path to datacenter"},
 		{"PUT", "/v1/session/create?dc=dc2", `{"Node":"web-` + m.node + `","Checks":[]}`, status, text},
 		{"PUT", "/v1/kv/a?dc=dc9", "x", 500, "No path to datacenter"},
 		{"GET", "/v1/kv/a?dc=dc9&index=1", "", 500, "No path to datacenter"},
@@ -174,6 +200,10 @@ func (d *datacenters) acrossDNS(t *testing.T, m *machine) {
 	for _, c := range []struct{ name, status, want string }{
 		{"web.service.dc2.consul", "NOERROR", "192.0.2.7"},
 		{"web-" + m.node + ".node.dc2.consul", "NOERROR", "192.0.2.7"},
+		{"far-" + m.node + ".query.consul", "NOERROR", "8	IN	A	192.0.2.7"},
+		{"there-" + m.node + ".query.dc2.consul", "NOERROR", "192.0.2.7"},
+		{"there-" + m.node + ".query.consul", "NXDOMAIN", ""},
+		{"there-" + m.node + ".query.dc9.consul", "NXDOMAIN", ""},
 		{"web.service.consul", "NXDOMAIN", ""},
 		{"web.service.dc9.consul", "NXDOMAIN", ""},
 	} {

@@ -160,7 +160,7 @@ func hostID(read func(name string) ([]byte, error)) (string, error) {
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
 		Region: s.Region, Zone: s.Zone, Primary: strings.ToLower(orElse(s.Primary, s.Datacenter)),
-		Server:  s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
+		Server: s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
 		Reconnect: s.Gossip.Advertise, Replica: s.Server && s.ReadReplica}
 	if s.Expect > 1 {
 		self.Expect = s.Expect

@@ -34,13 +34,16 @@ func (e *Entry) AppendJSON(b []byte) []byte {
 	return append(b, ']', '}')
 }
 
-// Abroad is the list as other datacenters reach its instances.
-func (l EntryList) Abroad() any {
+// Abroad is the list as other datacenters reach its instances, of which a filter sees what they are at home.
+func (l EntryList) Abroad() any { return httpd.ShownAs(l, l.Reached()) }
+
+// Reached is the list as other datacenters reach its instances.
+func (l EntryList) Reached() EntryList {
 	told := make(EntryList, len(l))
 	for i, e := range l {
 		told[i] = &Entry{Node: e.Node.Abroad(), Service: e.Service.Abroad(), Checks: e.Checks}
 	}
-	return httpd.ShownAs(l, told)
+	return told
 }
 
 // Len returns the number of entries.
