@@ -139,7 +139,8 @@ const (
 )
 
 // ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
-// if that can do no harm, when it may have. A server that has no room for it is asked once. Where gossip says that no server lives each is tried once, for it may be wrong.
+// if that can do no harm, when it may have. A server that has no room for it is asked once, and
+// stays the one that this agent talks to: it has no room for more subscriptions either. Where gossip says that no server lives each is tried once, for it may be wrong.
 func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
 	var v T
 	var meta room.Meta
@@ -150,10 +151,15 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 	defer cancel()
 	end := time.NewTimer(r.opts.Hold)
 	defer end.Stop()
-	dead, full := 0, 0 // tries with none alive, and with one that is over its rate
+	dead := 0         // tries with none alive
+	var full []string // servers that are over their rate,
+	var over error    // and what the last of them said
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		server, known := r.choice.pick()
-		if !known {
+		server, known := r.choice.pick(full...)
+		switch {
+		case !known && over != nil:
+			return v, meta, over
+		case !known:
 			return v, meta, ErrNoServers
 		}
 		r.stats.calls.Add(1)
@@ -163,9 +169,8 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 		case err == nil || ctx.Err() != nil:
 			return v, meta, err
 		case fault.Is(err, fault.Elsewhere):
-			if full++; full >= len(r.choice.alive()) {
-				return v, meta, err
-			}
+			full, over = append(full, server.ID), err
+			continue
 		case !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)):
 			return v, meta, err
 		}

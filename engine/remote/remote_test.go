@@ -303,6 +303,7 @@ func TestServersRate(t *testing.T) {
 	for _, s := range l.servers {
 		s.SetLimits(server.Limits{Mode: server.LimitsEnforcing, Read: 0.1, Write: -1}) // one at once
 	}
+	held := agent.choice.held()
 	served := 0
 	for range 6 {
 		began := time.Now()
@@ -316,7 +317,17 @@ func TestServersRate(t *testing.T) {
 			t.Errorf("to learn that took %v", time.Since(began))
 		}
 	}
+	if now := agent.choice.held(); now != held {
+		t.Errorf("the agent has left %s for %s", held, now)
+	}
 	if served != 3 {
 		t.Errorf("%d of 6 reads are served by three servers with room for one each", served)
 	}
+}
+
+// held is the server that an agent talks to.
+func (c *choice) held() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
 }
