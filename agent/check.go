@@ -14,6 +14,7 @@ import (
 
 	"rostra/config"
 	"rostra/engine/room"
+	"rostra/engine/server"
 )
 
 // read reads the configuration as one agent would and says whether it could start with it, as far as that can be told
@@ -239,6 +240,12 @@ func warnings(conf *settings, loaded *config.Loaded) []string {
 	}
 	if s.ClientAddr == "" {
 		note("client_addr", "it is empty: HTTP and DNS are only there where addresses.* names an address")
+	}
+	switch {
+	case s.Server && s.Limits.Rate > 0:
+		note("limits.rpc_rate", "it bounds what client agents ask; a server is bounded by limits.request_limits")
+	case !s.Server && s.Limits.Mode != server.LimitsDisabled:
+		note("limits.request_limits.mode", "it bounds what servers do; a client agent is bounded by limits.rpc_rate")
 	}
 	switch {
 	case s.Expect == 1:
