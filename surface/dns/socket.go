@@ -20,6 +20,22 @@ type peer struct {
 	size int
 }
 
+// host is the address of the machine that it came from.
+func (p *peer) host() string {
+	if p.any != nil {
+		return host(p.any)
+	}
+	return p.udp.Addr().Unmap().String()
+}
+
+// host is an address without its port.
+func host(a net.Addr) string {
+	if ip, _, err := net.SplitHostPort(a.String()); err == nil {
+		return ip
+	}
+	return a.String()
+}
+
 func newSocket(c net.PacketConn) socket {
 	s := socket{any: c}
 	if u, ok := c.(*net.UDPConn); ok {
