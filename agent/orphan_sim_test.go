@@ -23,7 +23,6 @@ func TestSilentLeader(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
 		began := time.Now()
 		w.net.Partition([]string{old.ip})
 		if err := other.set("a", "lost"); !fault.Is(err, fault.Unknown) {
