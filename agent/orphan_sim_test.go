@@ -44,3 +44,39 @@ func TestSilentLeader(t *testing.T) {
 		})
 	})
 }
+
+// TestSilentServer: an agent whose server is not heard any more has its calls ended, and its reads answered by another.
+func TestSilentServer(t *testing.T) {
+	simulate(t, 7, 3, 1, func(w *world) {
+		w.awaitLeader()
+		client := w.nodes[3]
+		w.until("a server", 20*time.Second, func() bool { return client.set("a", "before") == nil })
+		lost := 0
+		for i := range 6 { // one of three is that agent's, one the leader
+			cut := w.nodes[i%3]
+			healed := time.Now()
+			w.until("trust in all servers", time.Minute, func() bool { return time.Since(healed) > 40*time.Second })
+			w.net.Partition([]string{cut.ip})
+			began := time.Now()
+			written := make(chan error)
+			go func() { written <- client.set("a", "lost") }()
+			got, err := client.get("a", 0)
+			if took := time.Since(began); err != nil || got == "" || took > 7*time.Second {
+				t.Errorf("a read: %q, %v after %v", got, err, took)
+			}
+			if err := <-written; fault.Is(err, fault.Unknown) {
+				lost++
+			} else if err != nil {
+				t.Errorf("a write: %v", err)
+			}
+			if took := time.Since(began); took > 7*time.Second {
+				t.Errorf("a write ended after %v", took)
+			}
+			w.net.Partition()
+			w.until("a write", 20*time.Second, func() bool { return w.leader() != nil && client.set("a", "next") == nil })
+		}
+		if lost == 0 {
+			t.Error("no write was under way to a server that was cut off")
+		}
+	})
+}
