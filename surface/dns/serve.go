@@ -80,7 +80,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 		w.arrived()
 		out, ok := w.quick(b[:n], false)
 		if w.junk {
-			s.refuse(&s.stats.junk, "dns.junk", from.host(), "a packet that is no question")
+			s.refuse(&s.stats.junk, "dns.junk", from.addr().String(), "a packet that is no question")
 		}
 		crew := &s.inside
 		if !ok {
@@ -100,7 +100,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 
 // answerInside answers a question of the crew that waits for a state alone, and hands on what needs more.
 func (s *Server) answerInside(ctx context.Context, w *worker, j *job) {
-	w.outside = false
+	w.outside, w.from = false, j.from.addr()
 	w.arrived()
 	out, over := w.answer(ctx, j.packet, false, j.until)
 	if over {
@@ -112,7 +112,7 @@ func (s *Server) answerInside(ctx context.Context, w *worker, j *job) {
 }
 
 func (s *Server) answerOutside(ctx context.Context, w *worker, j *job) {
-	w.outside = true
+	w.outside, w.from = true, j.from.addr()
 	w.arrived()
 	out, _ := w.answer(ctx, j.packet, false, j.until)
 	j.socket.write(out, &j.from)
@@ -186,7 +186,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener, conns *connection
 			return fmt.Errorf("cannot accept DNS connections: %w", err)
 		}
 		if !conns.add(conn) {
-			s.refuse(&s.stats.refused, "dns.tcp.refused", host(conn.RemoteAddr()), "a connection beyond the most that there may be")
+			s.refuse(&s.stats.refused, "dns.tcp.refused", addrOf(conn.RemoteAddr()).String(), "a connection beyond the most that there may be")
 			_ = conn.Close()
 			continue
 		}
@@ -215,7 +215,7 @@ func again(ctx context.Context, err error) bool {
 // converse answers the questions of one connection, until it is idle or ctx ends.
 func (s *Server) converse(ctx context.Context, conn net.Conn) {
 	w := s.worker(rand.Uint64())
-	w.outside = true
+	w.outside, w.from = true, addrOf(conn.RemoteAddr())
 	b := make([]byte, 512)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(idleConn))
@@ -236,7 +236,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 		w.arrived()
 		out, _ := w.answer(ctx, b[:n], true, time.Now().Add(patience))
 		if w.junk {
-			s.refuse(&s.stats.junk, "dns.junk", host(conn.RemoteAddr()), "a message that is no question")
+			s.refuse(&s.stats.junk, "dns.junk", addrOf(conn.RemoteAddr()).String(), "a message that is no question")
 		}
 		if len(out) == 0 {
 			return // no question: such a client is not worth a connection

@@ -20,22 +20,6 @@ type peer struct {
 	size int
 }
 
-// host is the address of the machine that it came from.
-func (p *peer) host() string {
-	if p.any != nil {
-		return host(p.any)
-	}
-	return p.udp.Addr().Unmap().String()
-}
-
-// host is an address without its port.
-func host(a net.Addr) string {
-	if ip, _, err := net.SplitHostPort(a.String()); err == nil {
-		return ip
-	}
-	return a.String()
-}
-
 func newSocket(c net.PacketConn) socket {
 	s := socket{any: c}
 	if u, ok := c.(*net.UDPConn); ok {
@@ -72,4 +56,20 @@ func (s socket) write(b []byte, to *peer) {
 	default:
 		_, _ = s.udp.WriteToUDPAddrPort(b[lead:], to.udp)
 	}
+}
+
+// addr returns the address of the peer; invalid if it has none.
+func (p *peer) addr() netip.Addr {
+	if p.any != nil {
+		return addrOf(p.any)
+	}
+	return p.udp.Addr().Unmap()
+}
+
+func addrOf(a net.Addr) netip.Addr {
+	at, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
 }
