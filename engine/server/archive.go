@@ -156,11 +156,8 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	}
 	defer os.Remove(spool.Name())
 	defer spool.Close()
-	if err := readArchive(r, spool); err != nil {
+	if err := s.unpack(r, spool); err != nil {
 		return err
-	}
-	if err := rewound(spool, s.restorable); err != nil {
-		return fault.New(fault.Refused, "failed to read snapshot file: %s", err)
 	}
 	var archived store.Header
 	if err := rewound(spool, func(state io.Reader) (err error) {
@@ -177,6 +174,24 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	}
 	index := max(s.store.Index(), archived.Index) + 1
 	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state, index) })
+}
+
+// unpack writes an archive's state to spool, and looks meanwhile, while another processor decompresses, whether this server could
+// take it.
+func (s *Server) unpack(r io.Reader, spool io.Writer) error {
+	state, feed := io.Pipe()
+	looked := make(chan error, 1)
+	go func() {
+		err := s.restorable(state)
+		_, _ = io.Copy(io.Discard, state) // an archive that is refused is unpacked all the same: what is wrong with it as a whole goes first
+		looked <- err
+	}()
+	err := readArchive(r, io.MultiWriter(spool, feed))
+	_ = feed.Close()
+	if unfit := <-looked; err == nil && unfit != nil {
+		return fault.New(fault.Refused, "failed to read snapshot file: %s", unfit)
+	}
+	return err
 }
 
 // restorable refuses a state that this server could not take, or another of the datacenter: one of rules that not all know.
