@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"rostra/kit/disk"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
 )
@@ -69,4 +71,56 @@ func TestGroupRunsOutOfRoom(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSlowDisks: an fsync that takes seconds holds up writes and nothing else: the leader leads on, reads are answered, what was
+// asked is done in the end, and once the disk is quick again so are writes, without a restart. For one server and for three.
+func TestSlowDisks(t *testing.T) {
+	for _, servers := range []int{1, 3} {
+		simulate(t, 32, servers, 0, func(w *world) {
+			l := w.awaitLeader()
+			time.Sleep(20 * time.Second)
+			term, _ := l.node.Leading()
+			const slow = 3 * time.Second
+			for _, n := range w.nodes {
+				n.disk.Ail(func(op disk.Op) error {
+					if op.Kind == "sync" {
+						time.Sleep(slow)
+					}
+					return nil
+				})
+			}
+			for i := range 5 {
+				written := make(chan error, 1)
+				go func() { written <- l.set("a", fmt.Sprint(i)) }()
+				begin := time.Now()
+				for range 20 {
+					if _, err := l.get("b", httpd.Default); err != nil {
+						t.Errorf("%d servers: a read beside a slow write: %v", servers, err)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				if took := time.Since(begin); took > time.Second {
+					t.Errorf("%d servers: 20 reads with pauses of 200 ms took %v", servers, took)
+				}
+				if err := <-written; err != nil || time.Since(begin) < slow/2 {
+					t.Errorf("%d servers: the slow write: %v after %v", servers, err, time.Since(begin))
+				}
+				if got, err := l.get("a", httpd.Default); got != fmt.Sprint(i) || err != nil {
+					t.Errorf("%d servers: it reads %q, %v", servers, got, err)
+				}
+			}
+			if now, leads := l.node.Leading(); now != term || !leads {
+				t.Errorf("%d servers: slow disks cost the lead: term %d and then %d", servers, term, now)
+			}
+			for _, n := range w.nodes {
+				n.disk.Ail(nil)
+			}
+			time.Sleep(2 * slow)
+			begin := time.Now()
+			if err := l.set("a", "quick"); err != nil || time.Since(begin) > time.Second {
+				t.Errorf("%d servers: with quick disks again: %v after %v", servers, err, time.Since(begin))
+			}
+		})
+	}
 }
