@@ -2,6 +2,7 @@ package server
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -173,7 +174,7 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 		return err
 	}
 	index := max(s.store.Index(), archived.Index) + 1
-	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state, index) })
+	return s.restore(ctx, spool, index)
 }
 
 // unpack writes an archive's state to spool, and looks meanwhile, while another processor decompresses, whether this server could
@@ -214,26 +215,33 @@ func rewound(f *os.File, use func(io.Reader) error) error {
 }
 
 // restore gives the state a header with the index, under a new lineage, and hands it to the log.
-func (s *Server) restore(ctx context.Context, state io.Reader, index uint64) error {
-	ready, err := os.CreateTemp(s.opts.Dir, "restore-*.tmp")
+func (s *Server) restore(ctx context.Context, spool *os.File, index uint64) error {
+	size, err := spool.Seek(0, io.SeekEnd)
 	if err != nil {
-		return fmt.Errorf("cannot unpack the snapshot: %w", err)
+		return fmt.Errorf("cannot read the snapshot: %w", err)
 	}
-	defer os.Remove(ready.Name())
-	defer ready.Close()
-	if err := store.Rewrite(ready, state, index, s.opts.Lineage()); err != nil {
+	lineage := s.opts.Lineage()
+	if err := rewound(spool, func(r io.Reader) (err error) {
+		size, err = store.RewriteSize(r, size, index, lineage)
+		return err
+	}); err != nil {
 		return err
 	}
-	size, err := ready.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	return rewound(ready, func(r io.Reader) error { return s.node.Restore(ctx, size, r) })
+	state, feed := io.Pipe()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_ = feed.CloseWithError(rewound(spool, func(r io.Reader) error { return store.Rewrite(feed, r, index, lineage) }))
+	}()
+	err = s.node.Restore(ctx, size, state)
+	_ = state.Close() // it may have given up before the end
+	<-written
+	return err
 }
 
 // readArchive checks an archive and writes its state to w.
 func readArchive(r io.Reader, w io.Writer) error {
-	zip, err := gzip.NewReader(r)
+	zip, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
 	if err != nil {
 		return fault.New(fault.Refused, "failed to decompress snapshot: %s", err)
 	}
