@@ -13,6 +13,7 @@ import (
 const issueWorkloads = "fsync,kv-put-1,kv-put-64,kv-put-256,ceiling-put-*,kv-get-64,ceiling-get-64," +
 	"health-service-64,health-service-gzip-64,ceiling-health-*,register-catalog-64,register-agent," +
 	"dns-a-3,dns-a-50-edns,ceiling-dns-*,watch-svc-5000,watch-svc-among,mem-100k-kv,restart-100k,start-dev,idle-server," +
+	"txn-64,kv-list-10k,health-service-1k-64,dns-srv-3,dns-srv-50,dns-services-*,mem-5k-services-x4," +
 	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv,idle-3srv,client-dns-10k,checks-2000," +
 	"dns-overload*,agent-20k-services,reload-1000-files,restore-200mb"
 
@@ -75,6 +76,14 @@ var goals = []goal{
 	{"reload-1000-files, all changed, ms", fkey{"reload-1000-files", "changed"}, fkey{}, "<=", 500, "—"},
 	{"restore-200mb, ms", fkey{"restore-200mb", "empty"}, fkey{}, "<=", 4000, "—"},
 	{"restore-200mb: peak of memory against what the state takes, MiB", fkey{"restore-200mb", "empty_peak"}, fkey{"restore-200mb", "empty_rss"}, "ratio <=", 2, "—"},
+	{"txn-64: server CPU, µs", fkey{"txn-64", cpuOp}, fkey{}, "<=", 300, "947"},
+	{"kv-list-10k: p50, ms", fkey{"kv-list-10k", "p50"}, fkey{}, "<=", 2.5, "9.05"},
+	{"health-service-1k-64: server CPU, µs", fkey{"health-service-1k-64", cpuOp}, fkey{"ceiling-health-1k-64", cpuOp}, "ratio <=", 1.4, "78 ×"},
+	{"dns-srv-3: server CPU per query, µs", fkey{"dns-srv-3", cpuOp}, fkey{"ceiling-dns-srv-3", cpuOp}, "ratio <=", 1.5, "13 ×"},
+	{"dns-srv-50: server CPU per query, µs", fkey{"dns-srv-50", cpuOp}, fkey{"ceiling-dns-srv-50", cpuOp}, "ratio <=", 1.5, "70 ×"},
+	{"dns-services-10k: CPU per query against 10 services", fkey{"dns-services-10k", "cpu_many_by_few"}, fkey{}, "<=", 1.2, "—"},
+	{"dns-services-10k: bytes of kept answers, MiB", fkey{"dns-services-10k", "answers"}, fkey{}, "<=", 100, "—"},
+	{"mem-5k-services-x4: RSS, MiB", fkey{"mem-5k-services-x4", "rss_15s"}, fkey{}, "<=", 150, "526"},
 	{"binary, MB (build it with -ldflags='-s -w')", fkey{"start-dev", "binary"}, fkey{}, "<=", 40, "131"},
 }
 

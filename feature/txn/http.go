@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	strict "github.com/go-json-experiment/json"
+
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/feature/kv"
@@ -77,12 +79,23 @@ func (w web) tooLarge(size int64) string {
 		" See https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len.", how, w.maxBody)
 }
 
-// decode reads the body; elements without an operation are dropped. datacenter is that of nodes for which it names none.
-func decode(body []byte, maxValue int64, datacenter string) (*Txn, error) {
-	var list []element
+// elements reads the body's list. Whatever the fast and strict decoder refuses is read once more as Consul reads it: names
+// in any case, the last of two members, text behind the list, and errors in the words that clients know.
+func elements(body []byte) (list []element, err error) {
+	if strict.Unmarshal(body, &list, strict.RejectUnknownMembers(true)) == nil {
+		return list, nil
+	}
+	list = nil
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&list); err != nil {
+	err = d.Decode(&list)
+	return list, err
+}
+
+// decode reads the body; elements without an operation are dropped. datacenter is that of nodes for which it names none.
+func decode(body []byte, maxValue int64, datacenter string) (*Txn, error) {
+	list, err := elements(body)
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "Failed to parse body: %v", err)
 	}
 	if len(list) > maxOps {

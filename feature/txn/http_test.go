@@ -1,6 +1,9 @@
 package txn
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -173,6 +176,44 @@ func FuzzBody(f *testing.F) {
 			t.Fatalf("%x then %x", raw, twice)
 		}
 	})
+}
+
+// FuzzElements: what the strict decoder takes it understands as Consul's does.
+func FuzzElements(f *testing.F) {
+	for _, body := range []string{
+		`[{"KV":{"Verb":"set","Key":"a","Value":"eA==","Flags":3,"Index":4,"Session":"s","Namespace":"n","Partition":"p"}}]`,
+		`[{"kv":{"verb":"get","KEY":"k"}}] behind`, `[{"KV":{"Key":"a","Key":"b"},"KV":{"Verb":"get"}}]`, `[{"KV":null,"Node":null},null]`, `null`,
+		`[{"KV":{"Value":null,"Flags":null}}]`, `[{"KV":{"Value":"e\nA=="}}]`, `[{"KV":{"Value":[1,2]}}]`, "[{\"KV\":{\"Key\":\"\xff\\ud800\"}}]",
+		`[{"Node":{"Verb":"set"},"Check":[1]}]`, `[{"KV":{"Flags":1.0}}]`, `[{"KV":{"Flags":18446744073709551616}}]`, `[{"X":1}]`, `{}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var want []element
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.DisallowUnknownFields()
+		wrong := d.Decode(&want)
+		got, err := elements(body)
+		if fmt.Sprint(err) != fmt.Sprint(wrong) || wrong == nil && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s\nread as %+v, %v\nwant    %+v, %v", body, got, err, want, wrong)
+		}
+	})
+}
+
+// BenchmarkDecode measures reading a body of 64 writes.
+func BenchmarkDecode(b *testing.B) {
+	body := []byte("[")
+	for i := range 64 {
+		body = fmt.Appendf(body, `{"KV":{"Verb":"set","Key":"some/key/%08d","Value":%q}},`, i, base64.StdEncoding.EncodeToString(make([]byte, 100)))
+	}
+	body[len(body)-1] = ']'
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if t, err := decode(body, 1000, "dc1"); err != nil || len(t.Ops) != 64 {
+			b.Fatal(err)
+		}
+	}
 }
 
 // FuzzStored checks that what decodes encodes to the same bytes again, as the log needs it.

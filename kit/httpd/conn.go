@@ -74,7 +74,7 @@ const (
 //   - a TLS handshake takes at most Options.HandshakeTimeout;
 //   - a client may stay silent for as long as it likes, as before its second request so before its first, but the headers it
 //     has begun to send are there within Options.Patience (net/http's ReadHeaderTimeout);
-//   - of what is sent to it a client takes one piece within Options.Patience, or is cut off.
+//   - of what is sent to it a client takes some share within Options.Patience, or is cut off.
 type conn struct {
 	net.Conn
 	conns *conns
@@ -87,8 +87,9 @@ type conn struct {
 	closed atomic.Bool
 }
 
-// piece is what a client has to take within Options.Patience, in bytes.
-const piece = 64 << 10
+// An answer is sent in pieces, since a deadline is for one write. In small ones a large answer costs half as much again.
+// Of a piece a client has to take a share within Options.Patience. Both are in bytes.
+const piece, share = 256 << 10, 64 << 10
 
 // Read reads what the client sends.
 func (c *conn) Read(p []byte) (int, error) {
@@ -152,6 +153,10 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		var sent int
 		sent, err = c.Conn.Write(part)
 		n += sent
+		if sent >= share && c.asked.Load() == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.armed.Store(0)
+			continue
+		}
 		if err != nil || n == len(p) {
 			break
 		}

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +248,49 @@ func TestLegacyGetWrites(t *testing.T) {
 	}
 	if _, err := New(Options{}, []Route{{Method: "GET", Path: "/a", Legacy: true, Serve: routes[0].Serve}}); err == nil {
 		t.Error("a GET that stands for a GET was accepted")
+	}
+}
+
+// taker is a client's end that takes so many bytes of each write before the deadline.
+type taker struct {
+	net.Conn
+	takes []int
+	got   int
+}
+
+func (c *taker) SetWriteDeadline(time.Time) error { return nil }
+func (c *taker) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+func (c *taker) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(c.takes) > 0 {
+		n, c.takes = min(n, c.takes[0]), c.takes[1:]
+	}
+	c.got += n
+	if n < len(p) {
+		return n, os.ErrDeadlineExceeded
+	}
+	return n, nil
+}
+
+// TestShares: who takes its share of a piece in time gets the rest, who does not is cut off.
+func TestShares(t *testing.T) {
+	answer := make([]byte, 3*piece+5)
+	for _, c := range []struct {
+		takes []int
+		want  int
+	}{
+		{nil, len(answer)},
+		{[]int{share, piece, share + 1, share, share}, len(answer)},
+		{[]int{piece, share - 1}, piece + share - 1},
+		{[]int{share, 0}, share},
+	} {
+		to := &taker{takes: c.takes}
+		quick := &conn{Conn: to, conns: &conns{patience: time.Minute, log: slog.New(slog.DiscardHandler)}}
+		quick.stage.Store(talking)
+		n, err := quick.Write(answer)
+		if n != c.want || to.got != n || (err == nil) != (n == len(answer)) {
+			t.Errorf("takes %v: %d bytes of %d sent, %d taken, %v", c.takes, n, len(answer), to.got, err)
+		}
 	}
 }

@@ -80,12 +80,12 @@ func (p *paced) done(err error) {
 	}
 }
 
-// Write sends b piece by piece.
+// Write sends b share by share.
 func (p *paced) Write(b []byte) (n int, err error) {
 	for {
 		p.limit()
 		var sent int
-		sent, err = p.ResponseWriter.Write(b[n:min(n+piece, len(b))])
+		sent, err = p.ResponseWriter.Write(b[n:min(n+share, len(b))])
 		n += sent
 		if err != nil || n == len(b) {
 			p.done(err)

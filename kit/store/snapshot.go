@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -40,6 +41,9 @@ type Header struct {
 	Restored uint64
 }
 
+// scratches are buffers of DecodeStrict, which compares what it has decoded with what it was given.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
 // DecodeStrict reads a record from the front of b and returns what follows. A field the record's type does not know is
 // an error: it was written by a newer version, and dropping it would make this replica differ from the others. Nothing is
 // allocated on the word of a length that the bytes do not bear out.
@@ -55,7 +59,12 @@ func DecodeStrict(b []byte, rec interface {
 	if _, err = rec.UnmarshalMsg(whole); err != nil {
 		return b, fmt.Errorf("cannot decode %T: %w", rec, err)
 	}
-	again, err := rec.MarshalMsg(make([]byte, 0, len(whole)))
+	scratch := scratches.Get().(*[]byte)
+	again, err := rec.MarshalMsg((*scratch)[:0])
+	if cap(again) <= frameBytes {
+		*scratch = again[:0]
+	}
+	defer scratches.Put(scratch)
 	if err != nil {
 		return b, err
 	}

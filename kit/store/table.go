@@ -125,10 +125,20 @@ type tableView[T any] struct {
 	indexes []*btree.BTreeG[filed[T]]
 }
 
+func (d *Table[T, P]) state(tx *Tx) *tableState[T, P] {
+	return tx.store.tables[d.number].(*tableState[T, P])
+}
+
 func (d *Table[T, P]) in(r Reader) *tableView[T] { return r.tree(d.number).(*tableView[T]) }
 
 // Get returns the record of the key, nil if there is none.
 func (d *Table[T, P]) Get(r Reader, key string) *T {
+	if tx, writing := r.(*Tx); writing {
+		if s := d.state(tx).slots[key]; s != nil {
+			return s.at(newest)
+		}
+		return nil
+	}
 	if s, ok := d.in(r).primary.Get(&slot[T]{key: key}); ok {
 		return s.at(r.limit())
 	}
@@ -258,15 +268,14 @@ func each[T any](r Reader, limit uint64, walk func(func(*slot[T]) bool), yield f
 
 // Put stores the record under its key, replacing what was there. It returns the record replaced, nil if none.
 func (d *Table[T, P]) Put(tx *Tx, rec *T) (old *T) {
-	t := tx.store.tables[d.number].(*tableState[T, P])
-	return t.put(tx, rec)
+	return d.state(tx).put(tx, rec)
 }
 
 // Delete removes the key's record and returns it, nil if there was none.
 func (d *Table[T, P]) Delete(tx *Tx, key string) (old *T) {
-	t := tx.store.tables[d.number].(*tableState[T, P])
-	s, ok := t.trees.primary.Get(&slot[T]{key: key})
-	if !ok || s.at(newest) == nil {
+	t := d.state(tx)
+	s := t.slots[key]
+	if s == nil || s.at(newest) == nil {
 		return nil
 	}
 	return t.set(tx, s, nil, nil)

@@ -65,6 +65,7 @@ func (b *Batch) Commit() {
 	if s.index == b.start {
 		return
 	}
+	b.tx.writeMarks()
 	old := s.view.Load()
 	v := newView(s, old)
 	v.time = b.tx.now
@@ -83,6 +84,7 @@ type Tx struct {
 	changes []change
 	touches []Subject
 	forgets []Subject
+	marks   marks // over the whole batch
 	lineage *string
 	digest  uint64    // over the whole batch
 	scratch []byte    // for encoded rows
@@ -115,7 +117,12 @@ func (tx *Tx) limit() uint64   { return newest }
 func (tx *Tx) tree(id int) any { return tx.store.tables[id].working() }
 
 // Touched returns the index of the last Command before this one that touched the subject.
-func (tx *Tx) Touched(s Subject) uint64 { return readTouched(tx, s) }
+func (tx *Tx) Touched(s Subject) uint64 {
+	if m, is := tx.marks.last[s.named()]; is {
+		return m.value()
+	}
+	return readTouched(tx, s)
+}
 
 // Touch makes this Command's index the subject's, and wakes its watchers after the commit. A Command touches a subject
 // only when it changed what a reader of the subject sees.
@@ -175,28 +182,66 @@ func (tx *Tx) undo() {
 	tx.reset()
 }
 
-// finish writes the touched subjects and, if anything changed, takes the index.
+// marks are the indexes that subjects got in the batch. Only the last of each counts for who reads the view, so the table
+// is written once for a subject, and not with every Command.
+type marks struct {
+	order []Subject // in which they were first marked
+	last  map[Subject]mark
+}
+
+// mark is made by the Command of that index: it touched the subject or made it forgotten.
+type mark struct {
+	by     uint64
+	forgot bool
+}
+
+func (m mark) value() uint64 {
+	if m.forgot {
+		return 0
+	}
+	return m.by
+}
+
+func (m *marks) set(s Subject, last mark) {
+	if _, again := m.last[s]; !again {
+		if m.last == nil {
+			m.last = map[Subject]mark{}
+		}
+		m.order = append(m.order, s)
+	}
+	m.last[s] = last
+}
+
+// finish takes the index, if anything changed, and marks the subjects with it.
 func (tx *Tx) finish() {
-	var seen subjects
-	rows := tx.changes
-	for _, s := range tx.touches {
-		if seen.add(s.named()) {
-			touched.Put(tx, &touch{Subject: s.key(), Index: tx.index})
-		}
-	}
-	for _, s := range tx.forgets {
-		if seen.add(s.named()) {
-			touched.Delete(tx, s.key())
-		}
-	}
-	if len(tx.changes) == 0 {
+	tx.forgets = slices.DeleteFunc(tx.forgets, func(s Subject) bool { return tx.Touched(s) == 0 })
+	if len(tx.changes)+len(tx.touches)+len(tx.forgets) == 0 {
 		tx.woken = tx.woken[:tx.wokenAt] // what changed nothing wakes nobody
 		return
 	}
-	tx.digest = tx.foldRows(fold(tx.digest, tx.index, tx.woken[tx.wokenAt:]), rows)
+	tx.digest = tx.foldRows(fold(tx.digest, tx.index, tx.woken[tx.wokenAt:]), tx.changes)
+	for _, s := range tx.forgets {
+		tx.marks.set(s.named(), mark{tx.index, true})
+	}
+	for _, s := range tx.touches {
+		tx.marks.set(s.named(), mark{by: tx.index})
+	}
 	tx.store.index = tx.index
 	if tx.lineage != nil {
 		tx.store.lineage = *tx.lineage
+	}
+}
+
+// writeMarks writes the batch's marks, each at the index of the Command that made it.
+func (tx *Tx) writeMarks() {
+	for _, s := range tx.marks.order {
+		m := tx.marks.last[s]
+		tx.index = m.by
+		if m.forgot {
+			touched.Delete(tx, s.key())
+		} else {
+			touched.Put(tx, &touch{Subject: s.key(), Index: m.by})
+		}
 	}
 }
 

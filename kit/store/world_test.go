@@ -387,7 +387,7 @@ func (w *world) check(t testing.TB, r Reader) {
 	for range touched.All(r) {
 		rows++
 	}
-	if rows != len(w.touched) {
+	if _, writing := r.(*Tx); !writing && rows != len(w.touched) { // the table is written at the end of the batch
 		t.Fatalf("%d subjects have an index, want %d", rows, len(w.touched))
 	}
 	for s, i := range w.touched {
