@@ -112,7 +112,7 @@ func TestDisksFillUp(t *testing.T) {
 	await(t, "refusals", func() error {
 		for _, m := range c.members {
 			status, _, body := m.request(t, "PUT", "/v1/kv/c", "x")
-			if status != http.StatusServiceUnavailable || !strings.Contains(body, "of 3 only 1 have room for data; on the disk of the data directory of ") {
+			if status != http.StatusServiceUnavailable || !strings.Contains(body, "room for data on 1 of 3 is no majority; the disk of the data directory of s") {
 				return fmt.Errorf("%s: %d %s", m.node, status, body)
 			}
 		}

@@ -146,8 +146,8 @@ func (a *Agent) crowd(full bool) (able []roster.Server, refusal string) {
 		return able, ""
 	}
 	slices.Sort(lack)
-	return able, fmt.Sprintf("the servers take no writes now: of %d only %d have room for data; on the disk of the data directory of %s there is none: free some, or mount it for writing",
-		voters, roomy, strings.Join(lack, " and of "))
+	return able, fmt.Sprintf("the servers take no writes now: room for data on %d of %d is no majority; the disk of the data directory of %s has none: free some, or mount it for writing",
+		roomy, voters, strings.Join(lack, " and of "))
 }
 
 // handTo moves leadership to a server that has room.

@@ -38,7 +38,7 @@ func TestGroupRunsOutOfRoom(t *testing.T) {
 		second.full.Store(true)
 		refused := func() bool {
 			err := put("3")
-			return fault.KindOf(err) == fault.Unavailable && strings.Contains(err.Error(), "of 3 only 1 have room") &&
+			return fault.KindOf(err) == fault.Unavailable && strings.Contains(err.Error(), "room for data on 1 of 3 is no majority") &&
 				strings.Contains(err.Error(), first.name) && strings.Contains(err.Error(), second.name)
 		}
 		took = w.until("a refusal", 10*time.Second, refused)
@@ -58,7 +58,7 @@ func TestGroupRunsOutOfRoom(t *testing.T) {
 		w.kill(third)
 		w.until("a refusal with one gone", time.Minute, func() bool {
 			err := put("6")
-			return fault.KindOf(err) == fault.Unavailable && strings.Contains(err.Error(), "of 3 only 1 have room")
+			return fault.KindOf(err) == fault.Unavailable && strings.Contains(err.Error(), "room for data on 1 of ")
 		})
 		first.full.Store(false)
 		w.until("writes with one gone and no lack of room", 10*time.Second, func() bool { return put("7") == nil })
