@@ -32,7 +32,15 @@ func groupScale(c *Ctx) error {
 // scaleServices registers 20,000 services with one agent. What one more costs must not depend on how many there are.
 func scaleServices(c *Ctx, name string) error {
 	const batch, all = 500, 20_000
-	s, err := startSingle(c, Opts{})
+	// In memory: what a disk's file system needs to make a file depends on what was deleted before, more than on anything else.
+	dir, err := os.MkdirTemp("/dev/shm", "rbench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	on := *c
+	on.work = dir
+	s, err := startSingle(&on, Opts{})
 	if err != nil {
 		return err
 	}
@@ -72,10 +80,20 @@ func scaleServices(c *Ctx, name string) error {
 		}
 		return (s.CPU() - c0) * 1e6 / float64(n), time.Since(t0).Seconds() * 1e6 / float64(n), nil
 	}
-	if _, _, err := register(batch, 1); err != nil { // the first ones warm up
-		return err
+	// least is the cheapest of three batches, for others disturb it in one direction only.
+	least := func() (cpu, seconds float64, err error) {
+		for i := range 3 {
+			c, s, err := register(batch, 1)
+			if err != nil {
+				return 0, 0, err
+			}
+			if i == 0 || c < cpu {
+				cpu, seconds = c, s
+			}
+		}
+		return cpu, seconds, nil
 	}
-	few, fewTime, err := register(batch, 1)
+	few, fewTime, err := least()
 	if err != nil {
 		return err
 	}
@@ -85,7 +103,7 @@ func scaleServices(c *Ctx, name string) error {
 	}
 	filled := time.Since(t0)
 	stop := c.startProfile(name, s.HTTP)
-	many, manyTime, err := register(batch, 1)
+	many, manyTime, err := least()
 	stop()
 	if err != nil {
 		return err
@@ -94,7 +112,7 @@ func scaleServices(c *Ctx, name string) error {
 	if got := bytes.Count(b, []byte(`"sc-`)); err != nil || got != registered {
 		return fmt.Errorf("%d services in the catalog, %d registered, %v", got, registered, err)
 	}
-	c.rec.fig(name, "cpu_few", few, "us", "lower", batch, 0, fmt.Sprintf("server CPU of one registration, with %d services there; %.0f µs of time", batch, fewTime))
+	c.rec.fig(name, "cpu_few", few, "us", "lower", batch, 0, fmt.Sprintf("server CPU of one registration, with at most %d services there, the least of three times %d; %.0f µs of time", 3*batch, batch, fewTime))
 	c.rec.fig(name, "cpu_many", many, "us", "lower", batch, 0, fmt.Sprintf("the same with %d; %.0f µs of time; they came in %.1f s, 16 at a time", all, manyTime, filled.Seconds()))
 	c.rec.fig(name, "rss", s.RSS(), "MiB", "lower", int64(all), 0, "")
 	c0 := s.CPU()
