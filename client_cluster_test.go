@@ -78,3 +78,48 @@ func clientPlaces(t *testing.T, c *client) {
 		t.Errorf("one coordinate: %v", err) // written in some seconds
 	}
 }
+
+// clientQuery walks a prepared query and a template through all calls.
+func clientQuery(t *testing.T, c *client) {
+	q := c.PreparedQuery()
+	_, err := c.Catalog().Register(&api.CatalogRegistration{Node: "q1", Address: "192.0.2.9", Service: &api.AgentService{ID: "pq-db", Service: "pq-db", Port: 5432, Tags: []string{"a"}}}, nil)
+	must(t, err)
+	def := &api.PreparedQueryDefinition{Name: "geo-db", Service: api.ServiceQuery{Service: "pq-db", Tags: []string{"A", "!b"}, Near: "_agent",
+		NodeMeta: map[string]string{}, Failover: api.QueryFailoverOptions{NearestN: 2}}, DNS: api.QueryDNSOptions{TTL: "10s"}}
+	await(t, "rules for prepared queries", func() (err error) {
+		def.ID, _, err = q.Create(def, nil)
+		return err
+	})
+	if _, _, err := q.Create(&api.PreparedQueryDefinition{Name: "GEO-DB", Service: api.ServiceQuery{Service: "x"}}, nil); err == nil || !strings.Contains(err.Error(), "name 'GEO-DB' aliases an existing query name") {
+		t.Errorf("a second one of the name: %v", err)
+	}
+	list, meta, err := q.List(nil)
+	if err != nil || len(list) != 1 || list[0].ID != def.ID || list[0].DNS.TTL != "10s" || meta.LastIndex == 0 {
+		t.Errorf("list: %+v %+v %v", list, meta, err)
+	}
+	def.Service.OnlyPassing = true
+	_, err = q.Update(def, nil)
+	must(t, err)
+	if list, _, err := q.Get(def.ID, nil); err != nil || len(list) != 1 || !list[0].Service.OnlyPassing || list[0].Service.Failover.NearestN != 2 {
+		t.Errorf("get: %+v %v", list, err)
+	}
+	for _, name := range []string{def.ID, "Geo-DB"} {
+		found, _, err := q.Execute(name, nil)
+		if err != nil || len(found.Nodes) != 1 || found.Nodes[0].Service.Port != 5432 || found.DNS.TTL != "10s" || found.Datacenter != "dc1" || found.Failovers != 0 {
+			t.Errorf("execute %s: %+v %v", name, found, err)
+		}
+	}
+	template, _, err := q.Create(&api.PreparedQueryDefinition{Name: "t-", Template: api.QueryTemplate{Type: "name_prefix_match", Regexp: "^t-(.*)$"},
+		Service: api.ServiceQuery{Service: "${match(1)}"}}, nil)
+	must(t, err)
+	if found, _, err := q.Execute("t-pq-db", &api.QueryOptions{AllowStale: true}); err != nil || len(found.Nodes) != 1 || found.Service != "pq-db" {
+		t.Errorf("template: %+v %v", found, err)
+	}
+	for _, id := range []string{def.ID, template} {
+		_, err = q.Delete(id, nil)
+		must(t, err)
+	}
+	if _, _, err := q.Execute("geo-db", nil); err == nil || !strings.Contains(err.Error(), "Query not found") {
+		t.Errorf("a deleted one: %v", err)
+	}
+}

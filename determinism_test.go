@@ -48,6 +48,11 @@ func writeSome(t *testing.T, c *api.Client, from int) {
 		_, err = c.KV().Put(&api.KVPair{Key: fmt.Sprintf("k/%d", i%13), Value: []byte(fmt.Sprint(i))}, nil)
 		must(t, err)
 	}
+	await(t, "rules for prepared queries", func() error {
+		_, _, err := c.PreparedQuery().Create(&api.PreparedQueryDefinition{Name: fmt.Sprint("q", from), Service: api.ServiceQuery{Service: "s",
+			NodeMeta: map[string]string{"z": "1", "a": "2"}, ServiceMeta: map[string]string{"k": "v", "j": "w"}}}, nil)
+		return err
+	})
 	id, _, err := c.Session().CreateNoChecks(&api.SessionEntry{Node: "ext-1", Behavior: "delete"}, nil)
 	must(t, err)
 	_, _, err = c.KV().Acquire(&api.KVPair{Key: "k/lock", Session: id}, nil)

@@ -13,6 +13,7 @@ import (
 	"rostra/feature/member"
 	"rostra/feature/operator"
 	"rostra/feature/overview"
+	"rostra/feature/query"
 	"rostra/feature/session"
 	"rostra/feature/snapshot"
 	"rostra/feature/telemetry"
@@ -22,4 +23,4 @@ import (
 
 // features is what this program can do, in the order in which features may know each other.
 var features = []room.Room{acl.Room, catalog.Room, health.Room, overview.Room, coordinate.Room, member.Room, session.Room,
-	kv.Room, txn.Room, event.Room, local.Room, operator.Room, snapshot.Room, telemetry.Room, connect.Room, tls.Room}
+	kv.Room, txn.Room, query.Room, event.Room, local.Room, operator.Room, snapshot.Room, telemetry.Room, connect.Room, tls.Room}

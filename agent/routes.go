@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,8 +11,8 @@ import (
 	"rostra/kit/disk"
 )
 
-// Routes lists the whole HTTP API, "METHOD path" a line, sorted: what documentation and tests are held against. It opens
-// the features on no agent, so they must not use the Host before they serve.
+// Routes lists the whole HTTP API, "METHOD path" a line, sorted, with ANY for a route that looks at the method itself: what
+// documentation and tests are held against. It opens the features on no agent, so they must not use the Host before they serve.
 func Routes(features []room.Room) ([]string, error) {
 	conf := newSettings(features)
 	if _, err := config.Load(config.Input{Args: []string{"-dev"}}, conf.all()...); err != nil {
@@ -27,7 +28,7 @@ func Routes(features []room.Room) ([]string, error) {
 			return nil, fmt.Errorf("cannot list the routes of %s: %w", f.Name, err)
 		}
 		for _, r := range part.Routes {
-			list = append(list, r.Method+" "+r.Path)
+			list = append(list, cmp.Or(r.Method, "ANY")+" "+r.Path)
 		}
 		if part.Close != nil {
 			if err := part.Close(); err != nil {

@@ -25,6 +25,7 @@ import (
 	"rostra/feature/local"
 	"rostra/feature/member"
 	"rostra/feature/operator"
+	"rostra/feature/query"
 	"rostra/feature/session"
 	"rostra/feature/snapshot"
 	"rostra/feature/txn"
@@ -33,8 +34,8 @@ import (
 )
 
 // simRooms are the features of the program.
-var simRooms = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room, txn.Room, local.Room,
-	operator.Room, snapshot.Room, connect.Room}
+var simRooms = []room.Room{acl.Room, catalog.Room, health.Room, coordinate.Room, member.Room, session.Room, kv.Room, txn.Room, query.Room,
+	local.Room, operator.Room, snapshot.Room, connect.Room}
 
 // world is a whole cluster in one bubble: real agents, without their HTTP and DNS ports, on a network in memory and disks
 // that forget what was not synced when the power goes. Time is virtual, all faults come from the seed.

@@ -2,9 +2,6 @@ package room
 
 import (
 	"context"
-	"net"
-	"net/http"
-	"strings"
 
 	"rostra/engine/shelf"
 	"rostra/kit/httpd"
@@ -37,23 +34,10 @@ func originOf(r *httpd.Request, h *Host) (node, address string) {
 	case agentItself:
 		return h.Self.Node, ""
 	case clientItself:
-		return "", clientAddress(r.HTTP)
+		return "", r.From()
 	default:
 		return near, ""
 	}
-}
-
-// clientAddress returns the address that a request came from: the first that proxies have forwarded it for, or its peer's.
-func clientAddress(r *http.Request) string {
-	if forwarded := r.Header.Get("X-Forwarded-For"); forwarded != "" {
-		first, _, _ := strings.Cut(forwarded, ",")
-		return strings.TrimSpace(first)
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return "" // a unix socket
-	}
-	return host
 }
 
 // ReplyNear is Reply with the elements of a Placed list in the order that ?near asks for. It is a step after sharing: the

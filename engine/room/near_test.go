@@ -19,6 +19,7 @@ func TestOrigin(t *testing.T) {
 		{"_ip", "10.0.0.1:1", "", "", "10.0.0.1"},
 		{"_ip", "[2001:db8::1]:1", "", "", "2001:db8::1"},
 		{"_ip", "10.0.0.1:1", " 10.0.0.2 , 10.0.0.3", "", "10.0.0.2"},
+		{"_ip", "10.0.0.1:1", "unknown, 10.0.0.3", "", "10.0.0.1"},
 		{"_ip", "@", "", "", ""},
 	} {
 		r := &httpd.Request{HTTP: &http.Request{RemoteAddr: c.peer, Header: http.Header{}}, Params: httpd.Params{Near: c.near}}

@@ -55,7 +55,7 @@ func (s sorter) at(ctx context.Context, o room.Options, known List, address stri
 		return nil
 	}
 	for _, n := range answer.Value.(catalog.NodeList) {
-		if sameAddress(n.Address, address) {
+		if SameAddress(n.Address, address) {
 			if at := known.find(n.Node); at != nil {
 				return at
 			}
@@ -64,8 +64,8 @@ func (s sorter) at(ctx context.Context, o room.Options, known List, address stri
 	return nil
 }
 
-// sameAddress compares IP addresses, which have several spellings, by value.
-func sameAddress(a, b string) bool {
+// SameAddress compares IP addresses, which have several spellings, by value.
+func SameAddress(a, b string) bool {
 	if a == b {
 		return true
 	}

@@ -50,6 +50,18 @@ func (l EntryList) MarshalMsg(b []byte) ([]byte, error) {
 	return p.MarshalMsg(b)
 }
 
+// Msgsize bounds the encoded size, in bytes.
+func (l EntryList) Msgsize() int {
+	n := 64
+	for _, e := range l {
+		n += 32 + e.Node.Msgsize() + e.Service.Msgsize()
+		for _, c := range e.Checks {
+			n += 8 + c.Msgsize()
+		}
+	}
+	return n
+}
+
 // UnmarshalMsg reads the list; its entries share nodes and checks as they did where it was made.
 func (l *EntryList) UnmarshalMsg(b []byte) ([]byte, error) {
 	var p packedEntries

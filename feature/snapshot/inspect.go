@@ -23,7 +23,7 @@ import (
 var typeNames = map[string]string{
 	"nodes": "Register", "services": "Register", "checks": "Register",
 	"kv": kvType, "kv.tombstones": "Tombstone", "kv.trees": "Tombstone",
-	"sessions": "Session", "coordinates": "CoordinateBatchUpdate", "autopilot": "Autopilot",
+	"sessions": "Session", "queries": "PreparedQuery", "coordinates": "CoordinateBatchUpdate", "autopilot": "Autopilot",
 	"connect.roots": "ConnectCA", "store.touched": "Index",
 }
 

@@ -15,6 +15,7 @@ const (
 	Keyring  Resource = "keyring"
 	Node     Resource = "node"
 	Operator Resource = "operator"
+	Query    Resource = "query"
 	Service  Resource = "service"
 	Session  Resource = "session"
 	ACL      Resource = "acl"

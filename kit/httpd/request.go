@@ -2,7 +2,10 @@ package httpd
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"rostra/kit/filter"
@@ -102,4 +105,18 @@ func (r *Request) Has(key string) bool {
 		}
 	}
 	return false
+}
+
+// From returns the IP address that the request came from: the first that proxies have forwarded it for, if it is one, or its
+// peer's; "" if that has none.
+func (r *Request) From() string {
+	first, _, _ := strings.Cut(r.HTTP.Header.Get("X-Forwarded-For"), ",")
+	if ip, err := netip.ParseAddr(strings.TrimSpace(first)); err == nil {
+		return ip.String()
+	}
+	host, _, err := net.SplitHostPort(r.HTTP.RemoteAddr)
+	if err != nil {
+		return "" // a unix socket
+	}
+	return host
 }

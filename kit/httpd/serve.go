@@ -170,21 +170,25 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, e *endpoint, ar
 // serve asks the feature and writes what it says.
 func (s *Server) serve(w http.ResponseWriter, req *Request) int {
 	if req.HTTP.Method != http.MethodGet {
-		defer s.detach(req)()
+		req.ctx = detached{s.hard, req.HTTP.Context()}
 	}
 	reply, err := s.call(req)
 	return s.answer(w, req, &reply, err)
 }
 
-// detach lets a write go on when its client has left, and not be cut short when the agent stops, but for a bounded time.
-func (s *Server) detach(req *Request) (done func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(req.HTTP.Context()))
-	stop := context.AfterFunc(s.hard, cancel)
-	req.ctx = ctx
-	return func() {
-		stop()
-		cancel()
+// detached is the context of a write: it goes on when its client has left, and is not cut short when the agent stops, but
+// for a bounded time. It ends with the first and has the values of both.
+type detached struct {
+	context.Context
+	request context.Context
+}
+
+// Value asks the context that ends first, which must be found to be the one that cancels.
+func (d detached) Value(key any) any {
+	if v := d.Context.Value(key); v != nil {
+		return v
 	}
+	return d.request.Value(key)
 }
 
 // call runs the route's function. A panic there costs only this request.

@@ -16,6 +16,7 @@ import (
 // one writer at a time (a mutex makes a second one wait).
 type Store struct {
 	writing  sync.Mutex // held from Begin to Commit, and by Restore
+	room     Tx         // the empty lists of the last batch; of who holds writing
 	schema   []AnyTable // in order; never changes
 	triggers []Trigger  // never changes
 	tables   []table    // by descriptor id, nil where another store's tables sit; owned by the writer

@@ -18,7 +18,9 @@ type Batch struct {
 // only clock a Command may see. Every Begin must be followed by Commit.
 func (s *Store) Begin(now int64) *Batch {
 	s.writing.Lock()
-	return &Batch{tx: Tx{store: s, now: now}, start: s.index}
+	b := &Batch{tx: s.room, start: s.index}
+	b.tx.store, b.tx.now = s, now
+	return b
 }
 
 // Panic is the error of a Command that panicked: a mistake of ours, which its undoing has made harmless.
@@ -62,6 +64,7 @@ func (b *Batch) Index() uint64 { return b.tx.store.index }
 func (b *Batch) Commit() {
 	s := b.tx.store
 	defer s.writing.Unlock()
+	defer b.leave()
 	if s.index == b.start {
 		return
 	}
@@ -74,6 +77,24 @@ func (b *Batch) Commit() {
 	s.registry.wake(b.tx.woken)
 	s.moved.Add(1)
 	s.history.sweep(b.tx.now)
+}
+
+// roomy is how many elements of a list are kept for the next batch.
+const roomy = 1024
+
+// leave keeps the room of the batch's lists for the next one, and nothing of what was in them.
+func (b *Batch) leave() {
+	tx := &b.tx
+	tx.store.room = Tx{changes: emptied(tx.changes), touches: emptied(tx.touches), woken: emptied(tx.woken), scratch: emptied(tx.scratch)}
+}
+
+func emptied[T any](list []T) []T {
+	if cap(list) > roomy {
+		return nil
+	}
+	list = list[:cap(list)]
+	clear(list)
+	return list[:0]
 }
 
 // Tx is the transaction of one running Command. It reads its own writes.

@@ -11,7 +11,6 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"rostra/feature/catalog"
 	"rostra/feature/health"
 	"rostra/kit/store"
 )
@@ -19,7 +18,7 @@ import (
 // newPair returns a server whose door knows a second datacenter.
 func newPair(t *testing.T) (*Server, *fakeDoor) {
 	t.Helper()
-	there := &fakeDoor{store: store.New(catalog.Room.Tables, nil, store.Limits{})}
+	there := &fakeDoor{store: store.New(tables, nil, store.Limits{})}
 	n := node("far1", "10.7.0.1")
 	n.Datacenter = "dc2"
 	there.do(t, instance(n, "web", "web", "", 80, "v1"), instance(n, "api", "api", "10.7.0.9", 81))

@@ -42,7 +42,10 @@ func (w *worker) followed(ctx context.Context, p *packed) (*packed, error) {
 		return next, nil
 	}
 	if p.pick {
-		i := rand.IntN(len(next.items))
+		i := 0
+		if p.shuffle {
+			i = rand.IntN(len(next.items))
+		}
 		next.items = next.items[i : i+1]
 	}
 	next.shuffle = false
@@ -159,6 +162,8 @@ func (s *Server) addresses(ctx context.Context, c *conf, low []byte, a *ask) (*p
 			return s.abroad(ctx, a)
 		}
 		return s.lookup(ctx, append(low, typeANY), a)
+	case aboutQuery:
+		return s.execute(ctx, a, "")
 	}
 	return nil, nil
 }

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"rostra/engine/room"
@@ -16,7 +17,8 @@ type worker struct {
 	q       query
 	m       message
 	key     []byte
-	outside bool // it may wait for recursors
+	outside bool       // it may wait for recursors and other datacenters
+	from    netip.Addr // where the question came from; invalid: nobody knows
 
 	meter
 }
@@ -125,6 +127,8 @@ func (w *worker) resolve(ctx context.Context, a *ask, packet []byte, tcp bool) (
 		if p, err = w.srv.reverse(ctx, c, a); err == nil && p == c.nothing && len(c.forward) > 0 {
 			return w.forwarded(ctx, packet, tcp)
 		}
+	case a.subject == aboutQuery:
+		p, err = w.executed(ctx, a)
 	case a.dc != "":
 		p, err = w.srv.abroad(ctx, a)
 	default:

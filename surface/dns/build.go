@@ -20,6 +20,7 @@ type packed struct {
 	rcode   byte
 	soa     bool // the zone's SOA goes into Authority
 	foreign bool // not our zone: without AA
+	scoped  bool // it depends on where the client is
 	shuffle bool
 	pick    bool // one of the items is enough: names stand for addresses only when there are none
 	chase   bool // it holds names that must be followed to addresses first
@@ -72,7 +73,7 @@ func (p *packed) bytes() int64 {
 	return int64(n)
 }
 
-// builder makes the answer to a question about a service.
+// builder makes the answer to a question about instances.
 type builder struct {
 	conf    *conf
 	ask     *ask
@@ -84,11 +85,16 @@ type builder struct {
 	nodes   map[*catalog.Node]int32
 }
 
+// builder returns one whose answer has no items yet.
+func (c *conf) builder(a *ask, ttl uint32) *builder {
+	return &builder{conf: c, ask: a, ttl: ttl, seen: map[string]bool{}, targets: map[string]int32{},
+		nodes: map[*catalog.Node]int32{}, p: &packed{conf: c, srv: a.kind == typeSRV}}
+}
+
 // buildService makes the answer from the instances of a service.
 func (c *conf) buildService(a *ask, list health.EntryList) *packed {
-	b := builder{conf: c, ask: a, ttl: c.serviceTTL(a.name), seen: map[string]bool{}, targets: map[string]int32{},
-		nodes: map[*catalog.Node]int32{}}
-	b.p = &packed{conf: c, shuffle: true, srv: a.kind == typeSRV}
+	b := c.builder(a, c.serviceTTL(a.name))
+	b.p.shuffle = true
 	any := false
 	for _, e := range list {
 		if c.serves(e, a.tag) {
@@ -99,7 +105,13 @@ func (c *conf) buildService(a *ask, list health.EntryList) *packed {
 	if !any {
 		return c.nothing.copy()
 	}
-	if a.kind != typeSRV {
+	return b.answer()
+}
+
+// answer finishes the answer, of which the instances are there.
+func (b *builder) answer() *packed {
+	c := b.conf
+	if !b.p.srv {
 		b.p.limit = c.ARecordLimit
 		if len(b.p.items) == 0 {
 			b.p.items, b.p.pick = b.names, true
@@ -217,7 +229,11 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 		it.addr = addressRecord(ip, b.ttl)
 	}
 	weight := e.Service.Weights.Passing
-	if e.Status() != catalog.Passing {
+	switch e.Status() {
+	case catalog.Passing:
+	case catalog.Critical: // only a query that ignores checks finds it
+		weight = 0
+	default:
 		weight = e.Service.Weights.Warning
 	}
 	it.rec = srvRecord(weight, e.Service.Port, name, b.ttl)

@@ -32,6 +32,7 @@ type message struct {
 	now    uint32 // Unix seconds: the SOA's serial
 	counts [3]uint16
 	thin   bool // an answer that was cut: Additional holds the targets' addresses alone
+	scoped bool // it is good for the client's subnet alone
 }
 
 // place is where a name lies in a message.
@@ -47,7 +48,7 @@ const (
 
 // compose writes the answer to q. The bytes, with TCP's length before them, are good until the next call.
 func (m *message) compose(q *query, p *packed, tcp bool) []byte {
-	m.q, m.conf, m.short, m.thin = q, p.conf, !p.conf.DisableCompress, false
+	m.q, m.conf, m.short, m.thin, m.scoped = q, p.conf, !p.conf.DisableCompress, false, p.scoped
 	limit := q.limit(tcp)
 	n, cut, full := m.take(p, tcp, limit)
 	m.shuffle(p, n)
@@ -378,7 +379,7 @@ func (m *message) refuse(head []byte, rcode byte) []byte {
 	return m.end()
 }
 
-// opt appends the OPT record: the client's own size, and its subnet with scope 0.
+// opt appends the OPT record: the client's own size, and its subnet, with its own size as scope if the answer is scoped.
 func (m *message) opt() {
 	n := 0
 	if m.q.subLen > 0 {
@@ -388,6 +389,9 @@ func (m *message) opt() {
 	if n > 0 {
 		m.b = append(m.b, 0, optionSubnet, 0, byte(m.q.subLen))
 		m.b = append(m.b, m.q.subnet[:m.q.subLen]...)
+		if scope := len(m.b) - m.q.subLen + 3; m.scoped {
+			m.b[scope] = m.b[scope-1]
+		}
 	}
 	m.counts[2]++
 }

@@ -1,6 +1,7 @@
 // Package dns answers questions about the catalog over UDP and TCP: nodes, services (with tags, and in the form of
-// RFC 2782), literal addresses, reverse names and the zone itself. Answers are packed once per change of what they are
-// made of, and copied, shuffled and cut to size per question; one encoder makes all of them.
+// RFC 2782), prepared queries, literal addresses, reverse names and the zone itself. Answers are packed once per change of
+// what they are made of, and copied, shuffled and cut to size per question; prepared queries are run for each. One encoder
+// makes all of them.
 package dns
 
 import (

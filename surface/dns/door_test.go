@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +15,11 @@ import (
 	"go.uber.org/goleak"
 
 	"rostra/engine/room"
+	"rostra/engine/roster"
+	"rostra/engine/shelf"
 	"rostra/feature/catalog"
+	prepared "rostra/feature/query"
+	"rostra/feature/session"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
 	"rostra/kit/store"
@@ -36,6 +41,36 @@ type fakeDoor struct {
 	hold  atomic.Bool             // not whole: Watch waits
 	open  atomic.Int64            // watches
 	age   atomic.Int64            // of the state, a duration
+	calls atomic.Int64            // of procedures
+	near  room.Sorter             // by distance; nil: there is none
+}
+
+// tables are those of the rooms that names are about.
+var tables = slices.Concat(catalog.Room.Tables, session.Room.Tables, prepared.Room.Tables)
+
+// Call runs a procedure in this datacenter, or in another.
+func (d *fakeDoor) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
+	d.calls.Add(1)
+	h := &room.Host{Door: d, Self: room.Identity{Node: "srv1", Datacenter: "dc1"}, Log: slog.New(slog.DiscardHandler), Shelf: new(shelf.Shelf)}
+	servers := []roster.Server{{Datacenter: "dc1"}}
+	for dc := range d.far {
+		servers = append(servers, roster.Server{Datacenter: dc})
+	}
+	h.Roster = roster.Of("dc1", servers...)
+	if d.near != nil {
+		shelf.Put(h.Shelf, d.near)
+	}
+	switch there := d.far[o.Datacenter]; {
+	case o.Datacenter == "": // what the procedure reads tells whether there is a leader
+	case there == nil:
+		return nil, room.Meta{}, fault.ErrNoPath
+	case d.cut.Load():
+		return nil, room.Meta{}, fault.New(fault.Internal, "Remote DC has no server currently reachable")
+	default:
+		h.Door, h.Self.Datacenter, h.Roster = &fakeDoor{store: there}, o.Datacenter, nil
+	}
+	result, err := p.Call(ctx, h)
+	return result, room.Meta{}, err
 }
 
 // Read asks a server of this datacenter, or of another.
@@ -55,7 +90,7 @@ func (d *fakeDoor) Read(ctx context.Context, q room.Query, o room.Options) (room
 	switch {
 	case there == nil:
 		return room.Answer{}, room.Meta{}, fault.ErrNoPath
-	case d.cut.Load():
+	case d.cut.Load() && there != d.store:
 		return room.Answer{}, room.Meta{}, fault.New(fault.Internal, "Remote DC has no server currently reachable")
 	}
 	v := there.View()
@@ -135,7 +170,7 @@ func settings() *Settings {
 
 // newServer returns a server over a store with the given settings.
 func newServer(t testing.TB, s *Settings, commands ...room.Command) (*Server, *fakeDoor) {
-	d := &fakeDoor{store: store.New(catalog.Room.Tables, nil, store.Limits{})}
+	d := &fakeDoor{store: store.New(tables, nil, store.Limits{})}
 	d.do(t, commands...)
 	return New(d, room.Identity{Node: "srv1", Datacenter: "dc1", Domain: "consul."}, s, slog.New(slog.DiscardHandler)), d
 }

@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	outsiders  = 512  // UDP questions that may be with recursors at a time
+	outsiders  = 512  // UDP questions that may be with recursors, or run prepared queries, at a time
 	leastReply = 4096 // bytes of room for a reply, whatever the client takes
 )
 
-// errOutside is for questions that only a recursor can answer, from a worker that shall not wait for one.
-var errOutside = errors.New("a recursor must be asked")
+// errOutside is for questions that a recursor, or perhaps another datacenter, must be asked, from a worker that shall not
+// wait for them.
+var errOutside = errors.New("somebody else must be asked")
 
 // forwarded asks the recursors the question as it came, over the client's own transport, and returns the first answer
 // that decides: with any other response code the next one is asked (spec dns.md §6).

@@ -10,7 +10,7 @@ import (
 // FuzzAnswer feeds packets from outside: nothing may panic, every answer must be a message that another library reads,
 // and a question that library understands must be repeated in the answer.
 func FuzzAnswer(f *testing.F) {
-	for _, name := range []string{"web.service.consul.", "_web._tcp.consul.", "srv1.node.consul.", "consul.", "7f000001.addr.consul.", "1.0.0.127.in-addr.arpa.", "."} {
+	for _, name := range []string{"web.service.consul.", "_web._tcp.consul.", "pq.query.consul.", "_pq._tcp.query.consul.", "srv1.node.consul.", "consul.", "7f000001.addr.consul.", "1.0.0.127.in-addr.arpa.", "."} {
 		for _, kind := range []uint16{mdns.TypeA, mdns.TypeSRV, mdns.TypeSOA, mdns.TypeANY} {
 			f.Add(packed1(f, name, kind, 0), false)
 			f.Add(packed1(f, name, kind, 1232), true)
@@ -25,8 +25,10 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(subnet, false)
-	s, _ := newServer(f, settings(), example()...)
+	s, d := newServer(f, settings(), example()...)
+	d.do(f, set(pqID, "pq", "web", nil))
 	w := s.worker(1)
+	w.outside = true
 	f.Fuzz(func(t *testing.T, b []byte, tcp bool) {
 		out, _ := w.answer(t.Context(), b, tcp, time.Now().Add(patience))
 		if out == nil {

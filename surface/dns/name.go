@@ -21,6 +21,7 @@ const (
 	aboutReverse                // an address's name
 	aboutService
 	aboutNode
+	aboutQuery // a prepared query
 )
 
 // ask is a question understood.
@@ -29,7 +30,7 @@ type ask struct {
 	kind    uint16 // the type asked for; 0 for one that no service or node has
 	alt     bool   // the name lies in the second zone
 	dc      string // the datacenter asked about; "" is our own
-	name    string // of the service or node, lower-case
+	name    string // of the service, node or query, lower-case
 	tag     string // lower-case; "": any
 	full    string // the question's name, lower-case, without the last dot
 	addr    netip.Addr
@@ -100,12 +101,14 @@ func (c *conf) keyword(word string, parts, place []string, kind uint16) ask {
 		return c.service(parts, place, kind)
 	case "node":
 		return c.node(parts, place, kind)
+	case "query":
+		return c.query(parts, place, kind)
 	case "addr":
 		return literal(parts, kind)
 	case "virtual":
 		return ask{subject: aboutSilence}
 	}
-	return ask{} // query, connect, ingress: no such thing is there
+	return ask{} // connect, ingress: no such thing is there
 }
 
 // place reads the labels after a keyword: they name a datacenter, "" for the agent's own, or are wrong.
@@ -126,7 +129,7 @@ func (c *conf) service(parts, place []string, kind uint16) ask {
 	if !ok {
 		return ask{}
 	}
-	a := ask{subject: aboutService, kind: kind, dc: dc}
+	a := ask{subject: aboutService, kind: recordKind(kind), dc: dc}
 	last := len(parts) - 1
 	if len(parts) == 2 && parts[0][0] == '_' && parts[1][0] == '_' {
 		if a.name, a.tag = parts[0][1:], parts[1][1:]; a.tag == "tcp" {
@@ -135,12 +138,28 @@ func (c *conf) service(parts, place []string, kind uint16) ask {
 	} else {
 		a.name, a.tag = parts[last], strings.Join(parts[:last], ".")
 	}
+	return a
+}
+
+// recordKind returns the type asked for, 0 if no instance has records of it.
+func recordKind(kind uint16) uint16 {
 	switch kind {
 	case typeA, typeAAAA, typeSRV, typeANY:
-	default:
-		a.kind = 0
+		return kind
 	}
-	return a
+	return 0
+}
+
+// query reads the name of a prepared query, which may have dots; in the form of RFC 2782 the last label is for show.
+func (c *conf) query(parts, place []string, kind uint16) ask {
+	dc, ok := c.place(place)
+	if !ok || len(place) > 1 {
+		return ask{}
+	}
+	if last := len(parts) - 1; last > 0 && parts[0][0] == '_' && parts[last][0] == '_' {
+		parts = append([]string{parts[0][1:]}, parts[1:last]...)
+	}
+	return ask{subject: aboutQuery, kind: recordKind(kind), dc: dc, name: strings.Join(parts, ".")}
 }
 
 func (c *conf) node(parts, place []string, kind uint16) ask {

@@ -37,9 +37,10 @@ type query struct {
 	name    []byte // its name in wire form, as spelled
 	kind    uint16 // the type asked for
 	edns    bool
-	size    int      // UDP size the client takes; with edns only
-	subnet  [20]byte // the client subnet option as it is echoed, with scope 0
-	subLen  int      // 0: none
+	size    int        // UDP size the client takes; with edns only
+	subnet  [20]byte   // the client subnet option as it is echoed, with scope 0
+	subLen  int        // 0: none
+	client  netip.Addr // the address in it; invalid: none
 }
 
 // verdict says what a packet is.
@@ -57,7 +58,7 @@ func (q *query) parse(b []byte) verdict {
 	if len(b) < header || b[2]&0x80 != 0 {
 		return junk
 	}
-	q.head, q.edns, q.size, q.subLen = b[:header], false, 0, 0
+	q.head, q.edns, q.size, q.subLen, q.client = b[:header], false, 0, 0, netip.Addr{}
 	if b[2]>>3&15 != 0 {
 		return strange
 	}
@@ -144,7 +145,7 @@ func (q *query) options(b []byte) bool {
 	return true
 }
 
-// clientSubnet keeps the option for the answer: masked, and with scope 0, for our answers are the same for everyone.
+// clientSubnet keeps the option for the answer: masked, and with scope 0, for most answers are the same for everyone.
 func (q *query) clientSubnet(b []byte) bool {
 	if len(b) < 4 {
 		return false
@@ -173,6 +174,9 @@ func (q *query) clientSubnet(b []byte) bool {
 	q.subnet[3], q.subLen = 0, 4
 	if addr.IsValid() {
 		masked, _ := addr.Prefix(bits)
+		if bits > 0 {
+			q.client = masked.Addr()
+		}
 		ip := masked.Addr().As16()
 		from := ip[:]
 		if addr.Is4() {

@@ -97,7 +97,7 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 
 // answerInside answers a question of the crew that waits for a state alone, and hands on what needs more.
 func (s *Server) answerInside(ctx context.Context, w *worker, j *job) {
-	w.outside = false
+	w.outside, w.from = false, j.from.addr()
 	w.arrived()
 	out, over := w.answer(ctx, j.packet, false, j.until)
 	if over {
@@ -109,7 +109,7 @@ func (s *Server) answerInside(ctx context.Context, w *worker, j *job) {
 }
 
 func (s *Server) answerOutside(ctx context.Context, w *worker, j *job) {
-	w.outside = true
+	w.outside, w.from = true, j.from.addr()
 	w.arrived()
 	out, _ := w.answer(ctx, j.packet, false, j.until)
 	j.socket.write(out, &j.from)
@@ -212,7 +212,7 @@ func again(ctx context.Context, err error) bool {
 // converse answers the questions of one connection, until it is idle or ctx ends.
 func (s *Server) converse(ctx context.Context, conn net.Conn) {
 	w := s.worker(rand.Uint64())
-	w.outside = true
+	w.outside, w.from = true, addrOf(conn.RemoteAddr())
 	b := make([]byte, 512)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(idleConn))

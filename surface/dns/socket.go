@@ -57,3 +57,19 @@ func (s socket) write(b []byte, to *peer) {
 		_, _ = s.udp.WriteToUDPAddrPort(b[lead:], to.udp)
 	}
 }
+
+// addr returns the address of the peer; invalid if it has none.
+func (p *peer) addr() netip.Addr {
+	if p.any != nil {
+		return addrOf(p.any)
+	}
+	return p.udp.Addr().Unmap()
+}
+
+func addrOf(a net.Addr) netip.Addr {
+	at, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}

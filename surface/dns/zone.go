@@ -46,7 +46,7 @@ func hostName(s string) bool {
 
 // zone answers a question for the zone's SOA or NS. Servers that do not fit are left out.
 func (m *message) zone(q *query, c *conf, kind uint16, servers []nameserver, tcp bool) []byte {
-	m.q, m.conf, m.short, m.thin = q, c, !c.DisableCompress, false
+	m.q, m.conf, m.short, m.thin, m.scoped = q, c, !c.DisableCompress, false, false
 	for n := len(servers); ; n-- {
 		m.begin()
 		section := 0

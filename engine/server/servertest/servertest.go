@@ -90,6 +90,9 @@ func open(t testing.TB, host *room.Host, rooms []room.Room, settings map[string]
 	return routes, loops
 }
 
+// Handler is what Do calls in an agent without a listener, for requests of one's own.
+func (a *Agent) Handler() http.Handler { return a.web }
+
 // Do makes a request and returns status, headers and body.
 func (a *Agent) Do(method, path, body string) (int, http.Header, string) {
 	a.t.Helper()
