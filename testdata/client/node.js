@@ -1,5 +1,5 @@
 // What the npm package consul can ask of an agent, call by call: node node.js HOST PORT. It ends with 0 if every answer is
-// what the package's users count on. Left out are its calls about ACLs, prepared queries and the service mesh. The package itself
+// what the package's users count on. Left out are its calls about ACLs and the service mesh. The package itself
 // turns the answer false into undefined, and texts of 80 letters and more into the name of the status.
 const assert = require("assert");
 const Consul = require("consul");
@@ -145,6 +145,22 @@ const steps = {
     const [first, second] = await watched(consul.health.service, { service: "web", passing: true },
       () => consul.agent.check.fail("service:web-1"));
     assert.deepStrictEqual([first.length, second.length], [1, 0]);
+  },
+
+  async "prepared queries"() {
+    await consul.agent.check.pass("service:web-1");
+    const { ID } = await consul.query.create({ name: "q", service: { service: "web", onlypassing: true, failover: { datacenters: ["dc2"] } }, dns: { ttl: "10s" } });
+    await consul.query.create({ name: "t-", template: { type: "name_prefix_match" }, service: { service: "${name.suffix}" } });
+    assert.strictEqual((await consul.query.list()).length, 2);
+    assert.strictEqual((await consul.query.get(ID)).DNS.TTL, "10s");
+    const run = await eventually("web by the query", () => consul.query.execute("q"), (r) => r.Nodes.length === 1);
+    assert.deepStrictEqual([run.Service, run.Datacenter, run.Nodes[0].Service.ID], ["web", "dc1", "web-1"]);
+    assert.strictEqual((await consul.query.execute("t-web")).Nodes.length, 1);
+    await consul.query.explain("t-web");
+    await consul.query.update({ query: ID, name: "q2", service: { service: "plain" } });
+    assert.strictEqual((await consul.query.execute("q2")).Service, "plain");
+    await consul.query.destroy(ID);
+    await assert.rejects(consul.query.get(ID), /not found/i);
   },
 
   async events() {

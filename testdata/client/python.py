@@ -1,5 +1,5 @@
 """What Debian's python3-consul can ask of an agent, call by call: python.py HOST PORT. It ends with 0 if every answer is what the
-package's users count on. Left out are its calls about ACLs and prepared queries. It is of the time of Consul 0.6 and sends some
+package's users count on. Left out are its calls about ACLs. It is of the time of Consul 0.6 and sends some
 writes by GET: the agent needs rostra { legacy_get_writes = true }."""
 
 import sys
@@ -132,6 +132,20 @@ def catalog_and_health():
     same(got, [])
 
 
+def query():
+    same(c.agent.check.ttl_pass("service:web-1"), True)
+    i = c.query.create("web", name="q", onlypassing=True, ttl="10s")["ID"]
+    same([q["Name"] for q in c.query.list()], ["q"])
+    same(c.query.get(i)[0]["Service"]["Service"], "web")
+    got = eventually("web by the query", lambda: c.query.execute("q"), lambda r: len(r["Nodes"]) == 1)
+    same((got["Service"], got["Nodes"][0]["Service"]["ID"], got["DNS"]["TTL"]), ("web", "web-1", "10s"))
+    same(c.query.explain("q")["Query"]["ID"], i)
+    c.query.update(i, service="plain", name="q2")
+    same(c.query.execute("q2")["Service"], "plain")
+    same(c.query.delete(i), True)
+    same(c.query.list(), [])
+
+
 def event():
     fired = c.event.fire("deploy", "v1")
     same(fired["Name"], "deploy")
@@ -158,7 +172,7 @@ def end():
 
 
 failed = False
-for step in (status, kv, blocking, session, agent, catalog_and_health, event, coordinate, operator, end):
+for step in (status, kv, blocking, session, agent, catalog_and_health, query, event, coordinate, operator, end):
     try:
         step()
         print("ok: " + step.__name__)
