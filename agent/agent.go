@@ -95,8 +95,9 @@ type Agent struct {
 type process struct {
 	args    []string // flags of the agent verb
 	level   *slog.LevelVar
-	outlets *outlets         // of the log; nil for standard output alone
-	manager *systemd.Manager // that waits to hear that the agent is up; nil for none
+	outlets *outlets                             // of the log; nil for standard output alone
+	manager *systemd.Manager                     // that waits to hear that the agent is up; nil for none
+	space   func(dir string) (disk.Space, error) // what room there is on the disk; nil: nobody looks
 }
 
 // surfaces are what answers clients.
@@ -117,6 +118,7 @@ type leaving struct {
 // open puts an agent together. What was opened before an error is closed again.
 func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, out io.Writer) (_ *Agent, err error) {
 	a := newAgent(features, args, conf, loaded, system{})
+	a.space = disk.SpaceOf
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -267,11 +269,11 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
 	}
-	if _, machine := a.net.(system); machine && a.host.Dir != "" {
-		group.Go(func() error { return a.keepSpace(ctx, disk.SpaceOf) })
-		if a.server != nil {
-			group.Go(func() error { return a.keepAge(ctx) })
-		}
+	if a.space != nil && a.host.Dir != "" {
+		group.Go(func() error { return a.keepSpace(ctx) })
+	}
+	if _, machine := a.net.(system); machine && a.host.Dir != "" && a.server != nil {
+		group.Go(func() error { return a.keepAge(ctx) })
 	}
 	if a.now.agent.AutoReload {
 		group.Go(func() error { return a.autoReload(ctx) })

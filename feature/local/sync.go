@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/kit/fault"
@@ -18,8 +19,9 @@ import (
 // minute by comparing everything (spec agent.md §5). This agent is the authority for its own node.
 const (
 	fullSyncPeriod = 60 * time.Second
-	leaderPeriod   = 3 * time.Second // after another server began to lead, and up to twice that and more in large clusters
-	restoredPeriod = time.Second     // after an archive replaced the state, and up to twice that
+	leaderPeriod   = 3 * time.Second        // after another server began to lead, and up to twice that and more in large clusters
+	restoredPeriod = time.Second            // after an archive replaced the state, and up to twice that
+	joinedPeriod   = 100 * time.Millisecond // after an agent that has just started found its first server, likewise
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
@@ -67,6 +69,7 @@ func (k *keeper) converge(ctx context.Context) {
 	var wake chan struct{}
 	// A locality is left out while the servers use older rules, and those of a new cluster do for a moment: so look once more.
 	again := k.host.Self.Region != ""
+	var served <-chan struct{} // not nil while this agent has never compared, for want of servers
 	restored := k.restored()
 	relabelled := k.host.Meta.Changed()
 	for {
@@ -79,6 +82,10 @@ func (k *keeper) converge(ctx context.Context) {
 		case <-relabelled:
 			relabelled = k.host.Meta.Changed()
 			within(0)
+		case <-served:
+			if served = k.unserved(); served == nil {
+				within(spread(joinedPeriod, k.scale()))
+			}
 		case <-k.leader:
 			if d := spread(leaderPeriod, k.scale()); time.Until(due) > d {
 				within(d)
@@ -96,14 +103,18 @@ func (k *keeper) converge(ctx context.Context) {
 				within(spread(retryPeriod, 1))
 				continue
 			}
+			unserved := k.unserved() // before it asks: one may come while it does
 			if err := k.compare(ctx); err != nil {
+				if wake == nil {
+					served = unserved
+				}
 				if ctx.Err() == nil {
 					k.log.Warn("cannot compare with the catalog", "error", err)
 				}
 				within(spread(retryPeriod, 1))
 				continue
 			}
-			wake = k.wake
+			wake, served = k.wake, nil
 			if next := spread(fullSyncPeriod, k.scale()); again {
 				again = false
 				within(min(next, spread(retryPeriod, 1)))
@@ -121,6 +132,20 @@ func (k *keeper) restored() <-chan struct{} {
 		return nil
 	}
 	return k.host.Cluster.Restored()
+}
+
+// unserved returns what closes when the list of servers next changes, if it has none that lives; else nil.
+func (k *keeper) unserved() <-chan struct{} {
+	if k.host.Roster == nil {
+		return nil
+	}
+	changed := k.host.Roster.Changed()
+	for _, s := range k.host.Roster.Servers("") {
+		if s.Status == gossip.StatusAlive {
+			return nil
+		}
+	}
+	return changed
 }
 
 // takeQueue empties the queue.
