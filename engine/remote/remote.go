@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"rostra/engine/gossip"
 	"rostra/engine/relay"
 	"rostra/engine/room"
@@ -20,7 +22,6 @@ import (
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
-	"rostra/kit/rate"
 )
 
 // ErrNoServers is the answer while the agent knows no server, or none that lives.
@@ -86,7 +87,7 @@ func New(o Options, types *relay.Types, port relay.Caller, servers *roster.Roste
 // limit bounds the calls that this agent makes, so that one agent cannot take the servers for itself. The one stream that
 // keeps live answers current is none of them.
 type limit struct {
-	rate.Limit
+	bucket atomic.Pointer[rate.Limiter]
 
 	mu   sync.Mutex // guards said
 	said time.Time  // when the log last told
@@ -96,14 +97,22 @@ type limit struct {
 func (r *Remote) SetTimeout(d time.Duration) { r.clients.SetTimeout(d) }
 
 // SetRate changes how many calls a second this agent makes; a rate of 0 or below does not bound them.
-func (r *Remote) SetRate(a float64, burst int) { r.limit.Set(a, burst) }
+func (r *Remote) SetRate(a float64, burst int) {
+	next := rate.NewLimiter(rate.Inf, 1)
+	if a > 0 {
+		next = rate.NewLimiter(rate.Limit(a), max(1, burst))
+	}
+	if was := r.limit.bucket.Load(); was == nil || was.Limit() != next.Limit() || was.Burst() != next.Burst() {
+		r.limit.bucket.Store(next) // the same again keeps what was used of it
+	}
+}
 
 // limitSaid is how seldom the log tells that calls are refused.
 const limitSaid = time.Minute
 
 func (r *Remote) admit() error {
 	l, now := &r.limit, time.Now()
-	if l.Allow(now) {
+	if l.bucket.Load().AllowN(now, 1) {
 		return nil
 	}
 	r.stats.exceeded.Add(1)

@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"rostra/engine/caller"
 	"rostra/kit/fault"
 	"rostra/kit/metric"
-	"rostra/kit/rate"
 )
 
 // How request limits are obeyed.
@@ -24,7 +25,7 @@ const (
 // answers that agents follow, and what operators ask for (procedures, archives) does not count.
 type Limits struct {
 	Mode        string
-	Read, Write float64 // a second; below 0 without bound. Ten seconds' worth may come at once
+	Read, Write float64 // a second; 0 or below without bound. Ten seconds' worth may come at once
 }
 
 // burst is how many seconds' worth of requests may come at once.
@@ -33,7 +34,7 @@ const burst = 10
 // limits are the Limits at work.
 type limits struct {
 	mode        atomic.Value // string
-	read, write rate.Limit
+	read, write atomic.Pointer[rate.Limiter]
 	metrics     *metric.Registry
 	log         *slog.Logger
 	over        atomic.Uint64
@@ -48,12 +49,23 @@ func (l *limits) init(o *Options) {
 }
 
 func (l *limits) set(to Limits) {
-	l.read.Set(to.Read, int(min(to.Read*burst, 1<<31)))
-	l.write.Set(to.Write, int(min(to.Write*burst, 1<<31)))
+	change(&l.read, to.Read)
+	change(&l.write, to.Write)
 	if to.Mode == "" {
 		to.Mode = LimitsDisabled
 	}
 	l.mode.Store(to.Mode)
+}
+
+// change puts another limit in the place of one; the same again keeps what was used of it.
+func change(at *atomic.Pointer[rate.Limiter], a float64) {
+	next := rate.NewLimiter(rate.Inf, 1)
+	if a > 0 {
+		next = rate.NewLimiter(rate.Limit(a), max(1, int(min(a*burst, 1<<31))))
+	}
+	if was := at.Load(); was == nil || was.Limit() != next.Limit() || was.Burst() != next.Burst() {
+		at.Store(next)
+	}
 }
 
 // SetLimits changes the limits of a running server.
@@ -81,7 +93,7 @@ func (s *Server) within(ctx context.Context, write bool, op string) error {
 	if write {
 		limit, kind, key = &l.write, "global/write", "limits.request_limits.write_rate"
 	}
-	if limit.Allow(time.Now()) {
+	if limit.Load().Allow() {
 		return nil
 	}
 	l.exceeded(mode, kind, key, op, from)
