@@ -244,10 +244,20 @@ func (c *cell) changed() <-chan struct{} {
 
 // current returns the answer at hand if none of its subjects has been touched since, else nil.
 func (c *cell) current() *answer {
-	if a := c.now.Load(); a != nil && a.touches == c.waiter.Touches() {
+	n, settled := c.waiter.Touches()
+	if a := c.now.Load(); a != nil && settled && a.touches == n {
 		return a
 	}
 	return nil
+}
+
+// floor is how many touches an answer must have seen that holds what any view holds now.
+func (c *cell) floor() uint64 {
+	n, settled := c.waiter.Touches()
+	if !settled {
+		n++
+	}
+	return n
 }
 
 // since returns an answer as of at least floor touches: the one at hand if it is that new, else a fresh one. A member of a
@@ -268,10 +278,11 @@ func (c *cell) fresh(s *Server) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.now.Load()
-	a := &answer{touches: c.waiter.Touches()}
-	if old != nil && old.touches == a.touches {
+	n, settled := c.waiter.Touches()
+	if old != nil && settled && old.touches == n {
 		return old
 	}
+	a := &answer{touches: n}
 	v := s.store.View()
 	a.lineage, a.at, a.Answer = v.Lineage(), v.Index(), ask(c.query, v)
 	v.Release()

@@ -96,7 +96,7 @@ func (s *Server) block(ctx context.Context, c *cell, o room.Options) (*answer, e
 	defer timer.Stop()
 	c.parked.Add(1)
 	defer c.parked.Add(-1)
-	floor := c.waiter.Touches()
+	floor := c.floor()
 	var lost <-chan struct{}
 	if o.Consistency != httpd.Stale {
 		lost = s.signals.of(&s.signals.lost)
@@ -210,7 +210,7 @@ func (w *watch) Latest() (room.Answer, error) { return w.cell.fresh(w.server).An
 func (w *watch) Next(ctx context.Context) (room.Answer, error) {
 	w.cell.parked.Add(1)
 	defer w.cell.parked.Add(-1)
-	floor := w.cell.waiter.Touches()
+	floor := w.cell.floor()
 	for {
 		next := w.cell.changed()
 		if err := w.cell.await(ctx, floor, w.server.ended); err != nil {

@@ -12,6 +12,7 @@ import (
 	"rostra/engine/room"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/store"
 )
 
 // A reader sees every write that was acknowledged before it asked, however many share its answer (design rule 11).
@@ -34,6 +35,22 @@ func TestSharedAnswersHaveAFloor(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestNobodyGoesBack: who may know that a newer state is published does not get the answer of an older one, even before all
+// who watch have been told. A follower's readers know it from the index that the leader has confirmed.
+func TestNobodyGoesBack(t *testing.T) {
+	b := start(t, Options{})
+	b.write("a", "0")
+	b.read(read{name: "a"}, room.Options{})
+	var got room.Answer
+	w := b.store.Watch([]store.Subject{subject("a")}, func() { got = b.read(read{name: "a"}, room.Options{}) })
+	defer w.Close()
+	for i := range 50 { // who is told first is chance
+		if at := b.write("a", fmt.Sprint("x", i)); got.Index < at {
+			t.Fatalf("while the state of %d is published the answer is of %d", at, got.Index)
+		}
+	}
 }
 
 func TestReadersShareOneEvaluationAndOneEncoding(t *testing.T) {

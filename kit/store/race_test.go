@@ -112,14 +112,14 @@ func TestNoMissedWake(t *testing.T) {
 					}
 				})
 				for range 50 {
-					before := w.Touches()
+					before := touches(w)
 					v := s.View()
 					seen = v.Touched(subject)
 					v.Release()
 					if seen >= last {
 						break
 					}
-					if w.Touches() == before {
+					if touches(w) == before {
 						<-woken
 					}
 				}

@@ -28,9 +28,11 @@ func (s *Store) Restore(r io.Reader) error {
 	old := s.view.Load()
 	v := newView(s, nil)
 	v.time, v.epoch = h.Time, old.epoch+1
+	s.registry.touching.Store(true)
 	s.view.Store(v)
 	old.Release()
 	s.registry.wakeAll()
+	s.registry.touching.Store(false)
 	s.moved.Add(1)
 	return nil
 }

@@ -72,9 +72,11 @@ func (b *Batch) Commit() {
 	old := s.view.Load()
 	v := newView(s, old)
 	v.time = b.tx.now
+	s.registry.touching.Store(true)
 	s.view.Store(v)
 	s.history.retire(old)
 	s.registry.wake(b.tx.woken)
+	s.registry.touching.Store(false)
 	s.moved.Add(1)
 	s.history.sweep(b.tx.now)
 }

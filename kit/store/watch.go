@@ -56,8 +56,12 @@ type Waiter struct {
 }
 
 // Touches returns how many commits touched one of the subjects. Read it before taking a View: what the View gives is
-// current for as long as the number stays, because a commit publishes its view before it touches.
-func (w *Waiter) Touches() uint64 { return w.touches.Load() }
+// current for as long as the number stays, because a commit publishes its view before it touches. In between, settled is
+// false: who knows from elsewhere that there is a newer view must not take what he has for current on the number's word.
+func (w *Waiter) Touches() (n uint64, settled bool) {
+	settled = !w.registry.touching.Load() // looked at first: once it is false again the number has changed
+	return w.touches.Load(), settled
+}
 
 // Close ends the interest; wake may still be called by a commit that is under way.
 func (w *Waiter) Close() { w.registry.remove(w) }
@@ -68,6 +72,8 @@ type registry struct {
 	waiters map[Subject]map[*Waiter]struct{}
 	lengths map[string]map[int]int // kind → prefix length → registrations
 	round   uint64                 // counts wakes; owned by the store's writer
+
+	touching atomic.Bool // from before a view is published until all that it touches is marked
 }
 
 func (r *registry) init() {
