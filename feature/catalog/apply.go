@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -266,6 +267,30 @@ func storeCheck(tx *store.Tx, c, have *Check) {
 	if have != nil && have.ServiceID != c.ServiceID {
 		touchCheck(tx, have)
 	}
+}
+
+// ShowSession sets the node's checks of type session that are about sessions of that name: passing while there is one,
+// whose ID is given, and critical when there is none ("").
+func ShowSession(tx *store.Tx, node, name, id string) {
+	for c := range Checks.Prefix(tx, Key(node, "")) {
+		if c.Type != "session" || c.sessionName() != name {
+			continue
+		}
+		k := c.Copy()
+		if k.Status, k.Output = Critical, "There is no session of this name"; id != "" {
+			k.Status, k.Output = Passing, "Session "+id+" is held"
+		}
+		storeCheck(tx, k, c)
+	}
+}
+
+// sessionName returns the name of the sessions that a check of type session is about.
+func (c *Check) sessionName() string {
+	var d struct{ SessionName string }
+	if json.Unmarshal(c.Definition, &d) != nil {
+		return "" // a check without a definition is about none
+	}
+	return d.SessionName
 }
 
 // Copy returns the check's content without what hangs on it.

@@ -39,6 +39,19 @@ func end(tx *store.Tx, s *Session) {
 	Sessions.Delete(tx, s.ID)
 	renewals.Delete(tx, s.ID)
 	tx.Touch(changed)
+	if s.Shows {
+		catalog.ShowSession(tx, s.Node, s.Name, heir(tx, s))
+	}
+}
+
+// heir returns the ID of another session of the node with the same name, "" if there is none.
+func heir(tx *store.Tx, gone *Session) string {
+	for s := range Sessions.By(tx, "node", strings.ToLower(gone.Node)) {
+		if s.Shows && s.Name == gone.Name {
+			return s.ID
+		}
+	}
+	return ""
 }
 
 // open is embedded by Queries that anybody may ask; what the caller may not see is filtered from the answer.
