@@ -269,26 +269,18 @@ func storeCheck(tx *store.Tx, c, have *Check) {
 	}
 }
 
-// ShowSession sets the node's checks of type session that are about sessions of that name: passing while there is one,
-// whose ID is given, and critical when there is none ("").
-func ShowSession(tx *store.Tx, node, name, id string) {
-	for c := range Checks.Prefix(tx, Key(node, "")) {
-		if c.Type != "session" || c.sessionName() != name {
-			continue
-		}
-		k := c.Copy()
-		if k.Status, k.Output = Critical, "There is no session of this name"; id != "" {
-			k.Status, k.Output = Passing, "Session "+id+" is held"
-		}
-		storeCheck(tx, k, c)
-	}
+// Turn gives the check another status and output.
+func (c *Check) Turn(tx *store.Tx, status, output string) {
+	k := c.Copy()
+	k.Status, k.Output = status, output
+	storeCheck(tx, k, c)
 }
 
-// sessionName returns the name of the sessions that a check of type session is about.
-func (c *Check) sessionName() string {
+// SessionName returns the name of the sessions that a check of type session is about, "" for all other checks.
+func (c *Check) SessionName() string {
 	var d struct{ SessionName string }
-	if json.Unmarshal(c.Definition, &d) != nil {
-		return "" // a check without a definition is about none
+	if c.Type != "session" || json.Unmarshal(c.Definition, &d) != nil {
+		return ""
 	}
 	return d.SessionName
 }

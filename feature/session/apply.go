@@ -48,7 +48,7 @@ func (c *Create) Run(tx *store.Tx) (room.Result, error) {
 	s.Shows = c.rules >= 2 && s.Name != ""
 	Sessions.Put(tx, &s)
 	if s.Shows {
-		catalog.ShowSession(tx, s.Node, s.Name, s.ID)
+		show(tx, &s, s.ID)
 	}
 	if s.Life > 0 {
 		renewals.Put(tx, &renewal{ID: s.ID, Renewed: tx.Time(), Life: s.Life})

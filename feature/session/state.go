@@ -40,7 +40,21 @@ func end(tx *store.Tx, s *Session) {
 	renewals.Delete(tx, s.ID)
 	tx.Touch(changed)
 	if s.Shows {
-		catalog.ShowSession(tx, s.Node, s.Name, heir(tx, s))
+		show(tx, s, heir(tx, s))
+	}
+}
+
+// show sets the checks that follow sessions of that name on the node: passing while there is one, whose ID is given, and
+// critical when there is none ("").
+func show(tx *store.Tx, s *Session, id string) {
+	status, output := catalog.Critical, "There is no session of this name"
+	if id != "" {
+		status, output = catalog.Passing, "Session "+id+" is held"
+	}
+	for c := range catalog.Checks.Prefix(tx, catalog.Key(s.Node, "")) {
+		if c.SessionName() == s.Name {
+			c.Turn(tx, status, output)
+		}
 	}
 }
 
