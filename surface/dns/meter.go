@@ -30,7 +30,7 @@ func timedType(kind uint16) int {
 type meter struct {
 	waiting [2]int // questions since the last that was timed: about names, about addresses
 	typed   [len(timedTypes)]int
-	second  int64  // of the coarse clock, when that was
+	second  int64 // of the coarse clock, when that was
 	began   time.Time
 	timed   bool
 }
