@@ -64,6 +64,7 @@ var sleepers = map[string]string{
 	"agent/locker_test.go":         "the same",
 	"agent/wan_sim_test.go":        "the same",
 	"agent/upgrade_sim_test.go":    "the same",
+	"agent/space_sim_test.go":      "the same",
 	"engine/gossip/rules_test.go":  "the same",
 	"engine/gossip/sim_test.go":    "the same",
 }

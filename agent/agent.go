@@ -91,8 +91,9 @@ type Agent struct {
 type process struct {
 	args    []string // flags of the agent verb
 	level   *slog.LevelVar
-	outlets *outlets         // of the log; nil for standard output alone
-	manager *systemd.Manager // that waits to hear that the agent is up; nil for none
+	outlets *outlets                             // of the log; nil for standard output alone
+	manager *systemd.Manager                     // that waits to hear that the agent is up; nil for none
+	space   func(dir string) (disk.Space, error) // what room there is on the disk; nil: nobody looks
 }
 
 // surfaces are what answers clients.
@@ -111,6 +112,7 @@ type leaving struct {
 // open puts an agent together. What was opened before an error is closed again.
 func open(features []room.Room, args []string, conf *settings, loaded *config.Loaded, out io.Writer) (_ *Agent, err error) {
 	a := newAgent(features, args, conf, loaded, system{})
+	a.space = disk.SpaceOf
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -249,8 +251,8 @@ func (a *Agent) run(ctx context.Context) error {
 		group.Go(func() error { return a.http.Serve(ctx, a.ports.http...) })
 		group.Go(func() error { return a.dns.Serve(ctx, a.ports.udp, a.ports.tcp) })
 	}
-	if _, machine := a.net.(system); machine && a.host.Dir != "" {
-		group.Go(func() error { return a.keepSpace(ctx, disk.SpaceOf) })
+	if a.space != nil && a.host.Dir != "" {
+		group.Go(func() error { return a.keepSpace(ctx) })
 	}
 	if a.now.agent.AutoReload {
 		group.Go(func() error { return a.autoReload(ctx) })

@@ -21,7 +21,7 @@ const (
 func keepSmall(ctx context.Context) error {
 	debug.SetGCPercent(gcPercent)
 	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}, {Name: "/memory/classes/heap/free:bytes"}}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	before, most := uint64(0), uint64(0)
@@ -33,12 +33,17 @@ func keepSmall(ctx context.Context) error {
 		}
 		metrics.Read(samples)
 		allocated, live, now := samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()
-		running := samples[3].Value.Uint64()
+		running, free := samples[3].Value.Uint64(), samples[4].Value.Uint64()
 		most = max(most, running)
-		if allocated-before < quietPace && (now > live+max(worthwhile, live/8) || most > running+fewer) {
+		if allocated-before < quietPace && (wasteful(now, live, free) || most > running+fewer) {
 			debug.FreeOSMemory()
 			most = running
 		}
 		before = allocated
 	}
 }
+
+// wasteful reports whether there is enough to give back: objects that died since they were last looked for, of all objects, and what
+// the collector has freed and holds, in the expectation that the heap grows again to twice of what lives: after a snapshot was
+// restored that is as much as the state itself.
+func wasteful(objects, live, free uint64) bool { return objects+free > live+max(worthwhile, live/8) }

@@ -20,8 +20,26 @@ import (
 
 const (
 	peersFile = "peers.json"
-	mostPeers = 1 << 20 // bytes of the file
+	peersHelp = "peers.info"
+	mostPeers = 1 << 20 // bytes of peers.json
 )
+
+// peersText is what peers.info says. It lies where an operator looks when the quorum is lost and nothing answers any more.
+const peersText = `If a majority of the servers is lost for good, the servers that are left can go on without them:
+
+1. Stop the servers that are left and copy their data directories.
+2. Write a file peers.json beside this one, the same on each of them, that lists all servers that are left. The id is what
+   the file node-id of that server's data directory holds, the address that of its server port:
+
+   [
+     {"id": "3c4f2c01-ff05-3647-b87b-669835666421", "address": "10.4.0.1:8300", "non_voter": false}
+   ]
+
+3. Start them. The log tells what was stored and what replaces it, then peers.json is obeyed once and removed.
+4. Start new servers with empty data directories: they join as always.
+
+Lost servers must not come back with their old data: they would be a second cluster. More is in docs/operating.md.
+`
 
 // readPeers returns what the directory's peers.json asks for; nil without one.
 func readPeers(fs disk.FS, dir string) ([]consensus.Peer, error) {
@@ -87,15 +105,16 @@ func parsePeers(b []byte) ([]consensus.Peer, error) {
 	return peers, nil
 }
 
-// recoverPeers lets the options replace the stored group if peers.json says so, and tells the plan. done removes the file: it
-// is called once the log is open.
+// recoverPeers lets the options replace the stored group if peers.json says so, and tells the plan. done removes the file, and
+// leaves an explanation: it is called once the log is open.
 func (a *Agent) recoverPeers(o *consensus.Options) (done func() error, err error) {
 	nothing := func() error { return nil }
 	if o.Dir == "" {
 		return nothing, nil
 	}
+	explain := func() error { return explainPeers(a.host.Disk, o.Dir) }
 	if o.Recover, err = readPeers(a.host.Disk, o.Dir); err != nil || o.Recover == nil {
-		return nothing, err
+		return explain, err
 	}
 	inspected := *o
 	inspected.Streams = nil // Inspect talks to nobody
@@ -112,6 +131,18 @@ func (a *Agent) recoverPeers(o *consensus.Options) (done func() error, err error
 			return fmt.Errorf("cannot remove peers.json, which must count once only: %w", err)
 		}
 		a.log.Info("the servers are replaced; peers.json is removed")
-		return a.host.Disk.SyncDir(o.Dir)
+		return errors.Join(a.host.Disk.SyncDir(o.Dir), explain())
 	}, nil
+}
+
+// explainPeers writes peers.info if it is not there.
+func explainPeers(fs disk.FS, dir string) error {
+	name := filepath.Join(dir, peersHelp)
+	if _, err := disk.ReadFile(fs, name); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := disk.WriteFile(fs, name, []byte(peersText), 0o600); err != nil {
+		return fmt.Errorf("cannot write how to replace lost servers: %w", err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,9 @@ func TestQuorumLost(t *testing.T) {
 		}
 		if b, err := disk.ReadFile(last.disk, file); err == nil {
 			t.Errorf("peers.json is still there: %s", b)
+		}
+		if b, err := disk.ReadFile(last.disk, "/"+last.name+"/raft/"+peersHelp); err != nil || !strings.Contains(string(b), peersFile) {
+			t.Errorf("peers.info: %q, %v", b, err)
 		}
 		w.kill(last)
 		w.start(last)

@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"rostra/engine/consensus"
+	"rostra/kit/disk"
 )
 
 const (
@@ -62,4 +65,29 @@ func FuzzParsePeers(f *testing.F) {
 			t.Error("nobody, without an error")
 		}
 	})
+}
+
+// TestPeersHelp: what peers.info shows can be copied.
+func TestPeersHelp(t *testing.T) {
+	from, to := strings.Index(peersText, "["), strings.LastIndex(peersText, "]")
+	if peers, err := parsePeers([]byte(peersText[from : to+1])); err != nil || len(peers) != 1 {
+		t.Errorf("%v, %v", peers, err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, peersHelp)
+	if err := explainPeers(disk.OS(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != peersText {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := os.WriteFile(file, []byte("edited"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := explainPeers(disk.OS(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "edited" {
+		t.Errorf("an operator's notes became %q, %v", b, err)
+	}
 }

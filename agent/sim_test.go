@@ -57,6 +57,7 @@ type simNode struct {
 	rooms        []room.Room // what its program can do; nil: simRooms
 	disk         *disk.Forgetful
 	skew         atomic.Int64 // nanoseconds by which its clock is wrong
+	full         atomic.Bool  // its disk says that there is no room, and takes all the same
 	up           bool
 	end          func()
 	ended        chan struct{} // closes when its process has ended, with failure
@@ -161,6 +162,12 @@ func (w *world) tryStart(n *simNode) error {
 	a.level.Set(slog.LevelDebug)
 	a.log = newLog(w.log, nil, a.level, false).With("on", n.name)
 	a.clock = func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) }
+	a.space = func(string) (disk.Space, error) {
+		if n.full.Load() {
+			return disk.Space{Free: 1 << 20, Total: 1 << 40}, nil
+		}
+		return disk.Space{Free: 1 << 39, Total: 1 << 40}, nil
+	}
 	self, err := identity(conf.agent, conf.dns.Domain, n.id, false)
 	if err != nil {
 		w.t.Fatal(err)

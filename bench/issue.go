@@ -14,7 +14,8 @@ const issueWorkloads = "fsync,kv-put-1,kv-put-64,kv-put-256,ceiling-put-*,kv-get
 	"health-service-64,health-service-gzip-64,ceiling-health-*,register-catalog-64,register-agent," +
 	"dns-a-3,dns-a-50-edns,ceiling-dns-*,watch-svc-5000,watch-svc-among,mem-100k-kv,restart-100k,start-dev,idle-server," +
 	"txn-64,kv-list-10k,health-service-1k-64,dns-srv-3,dns-srv-50,dns-services-*,mem-5k-services-x4," +
-	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv,idle-3srv,client-dns-10k,checks-2000"
+	"kv-put-3srv-256,kv-put-3srv-follower-256,kv-get-3srv-follower-64,failover-3srv,idle-3srv,client-dns-10k,checks-2000," +
+	"dns-overload*,agent-20k-services,reload-1000-files,restore-200mb"
 
 // goal is one row of the table: a figure, perhaps against a ceiling of the same run, and what it must reach.
 type goal struct {
@@ -66,6 +67,15 @@ var goals = []goal{
 	{"client-dns-10k: questions/s", fkey{"client-dns-10k", "rate"}, fkey{}, ">=", 9900, "—"},
 	{"client-dns-10k: RSS of the client agent, MiB", fkey{"client-dns-10k", "rss"}, fkey{}, "<=", 30, "—"},
 	{"client-dns-10k: CPU of the servers against rest, % of a core", fkey{"client-dns-10k", "servers_busy"}, fkey{"client-dns-10k", "servers_rest"}, "minus <=", 0.5, "—"},
+	{"dns-overload, 5 × what it can do: p99 of the answers, ms", fkey{"dns-overload", "p99"}, fkey{}, "<=", 100, "—"},
+	{"dns-overload: answers/s against without it", fkey{"dns-overload", "rate"}, fkey{"dns-overload", "capacity"}, "ratio >=", 0.7, "—"},
+	{"dns-overload: unanswered questions that were counted", fkey{"dns-overload", "counted"}, fkey{}, ">=", 0.99, "—"},
+	{"dns-overload-recursor of 200 ms: p99 of the answers, ms", fkey{"dns-overload-recursor", "p99"}, fkey{}, "<=", 1000, "—"},
+	{"dns-overload-recursor: unanswered questions that were counted", fkey{"dns-overload-recursor", "counted"}, fkey{}, ">=", 0.99, "—"},
+	{"agent-20k-services: one more, µs, among 20,000 and 1,000", fkey{"agent-20k-services", "cpu_many"}, fkey{"agent-20k-services", "cpu_few"}, "ratio <=", 1.3, "—"},
+	{"reload-1000-files, all changed, ms", fkey{"reload-1000-files", "changed"}, fkey{}, "<=", 500, "—"},
+	{"restore-200mb, ms", fkey{"restore-200mb", "empty"}, fkey{}, "<=", 4000, "—"},
+	{"restore-200mb: peak of memory against what the state takes, MiB", fkey{"restore-200mb", "empty_peak"}, fkey{"restore-200mb", "empty_rss"}, "ratio <=", 2, "—"},
 	{"txn-64: server CPU, µs", fkey{"txn-64", cpuOp}, fkey{}, "<=", 300, "947"},
 	{"kv-list-10k: p50, ms", fkey{"kv-list-10k", "p50"}, fkey{}, "<=", 2.5, "9.05"},
 	{"health-service-1k-64: server CPU, µs", fkey{"health-service-1k-64", cpuOp}, fkey{"ceiling-health-1k-64", cpuOp}, "ratio <=", 1.4, "78 ×"},

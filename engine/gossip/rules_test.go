@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"rostra/kit/notice"
 	"rostra/kit/simnet"
 )
 
@@ -321,7 +322,7 @@ func TestTally(t *testing.T) {
 		for i := range 100_000 {
 			say(fmt.Sprintf("10.1.%d.%d:1", i/256%256, i%256))
 		}
-		if n := count(); n > toldLimit+4 {
+		if n := count(); n > notice.Most+4 {
 			t.Errorf("%d lines for 65536 peers", n)
 		}
 		fmt.Fprint(w, "[ERR] memberlist: something else\n")

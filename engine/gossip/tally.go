@@ -1,13 +1,13 @@
 package gossip
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"net"
 	"strings"
 	"sync"
-	"time"
+
+	"rostra/kit/notice"
 )
 
 // kind is something that went wrong with what a peer sent, as it is counted.
@@ -28,66 +28,25 @@ var (
 	kindKeyAsks  = kind{"refused.keyring", "gossip: a question about the keyring was thrown away", slog.LevelWarn}
 )
 
-// tellEvery is how often a kind of line may be logged for one peer.
-const tellEvery = time.Minute
-
-// toldLimit bounds what is remembered of peers; beyond, all unknown ones count as one.
-const toldLimit = 1024
-
 // tally counts what was thrown away and logs it at most once a minute for each peer: who sends garbage must not fill disks.
 type tally struct {
-	log *slog.Logger
+	log  *slog.Logger
+	told notice.Board
 
-	mu     sync.Mutex // guards the rest
+	mu     sync.Mutex // guards counts
 	counts map[string]uint64
-	told   map[string]told // by kind and peer
-}
-
-// told is when a line was logged last, and how many like it were not since.
-type told struct {
-	at     time.Time
-	silent int
 }
 
 func newTally(log *slog.Logger) *tally {
-	return &tally{log: log, counts: map[string]uint64{}, told: map[string]told{}}
+	return &tally{log: log, counts: map[string]uint64{}}
 }
 
 // note counts one case of kind k and logs it unless that was done for this peer within the last minute.
 func (t *tally) note(k kind, peer, cause string, args ...any) {
-	now := time.Now()
 	t.mu.Lock()
 	t.counts[k.name]++
-	silent, tell := t.tell(k.name, peer, now)
 	t.mu.Unlock()
-	if !tell {
-		return
-	}
-	args = append([]any{"peer", peer, "cause", cause}, args...)
-	if silent > 0 {
-		args = append(args, "unlogged", silent)
-	}
-	t.log.Log(context.Background(), k.level, k.text, args...)
-}
-
-// tell says whether to log, and how many were not logged before. The caller holds mu.
-func (t *tally) tell(name, peer string, now time.Time) (int, bool) {
-	key := name + " " + peer
-	last, known := t.told[key]
-	if !known && len(t.told) >= toldLimit {
-		maps.DeleteFunc(t.told, func(_ string, v told) bool { return now.Sub(v.at) >= tellEvery })
-		if len(t.told) >= toldLimit {
-			key = name
-			last, known = t.told[key]
-		}
-	}
-	if known && now.Sub(last.at) < tellEvery {
-		last.silent++
-		t.told[key] = last
-		return 0, false
-	}
-	t.told[key] = told{at: now}
-	return last.silent, true
+	t.told.Tell(t.log, k.level, k.name, peer, k.text, append([]any{"cause", cause}, args...)...)
 }
 
 func (t *tally) counters() map[string]uint64 {

@@ -98,6 +98,16 @@ func (c *choice) failed(s roster.Server) {
 	}
 }
 
+// stay goes back to a server that is followed and lives, unless it made trouble lately: of who is asked and not followed the
+// agent would not notice that it has gone silent.
+func (c *choice) stay(s roster.Server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, is := c.trouble[s.ID]; !is || time.Since(at) > failureMemory {
+		c.current = s.ID
+	}
+}
+
 // move leaves the current server for a random one, perhaps the same.
 func (c *choice) move() {
 	c.mu.Lock()

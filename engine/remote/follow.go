@@ -67,7 +67,11 @@ func (r *Remote) stream(ctx context.Context, server roster.Server) error {
 	}
 	r.stats.streams.Add(1)
 	defer subs.Close()
-	silence := time.AfterFunc(quietTime, end)
+	silent := r.bind(server.ID)
+	silence := time.AfterFunc(quietTime, func() {
+		silent()
+		end()
+	})
 	defer silence.Stop()
 	var moved error
 	var once sync.Once
@@ -89,6 +93,7 @@ func (r *Remote) stream(ctx context.Context, server roster.Server) error {
 		if n.Err != nil && !lasting(n.Err) {
 			return n.Err // this server cannot tell; another may
 		}
+		r.choice.stay(server)
 		r.cells.take(n)
 	}
 }

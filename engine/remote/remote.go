@@ -42,6 +42,7 @@ type Remote struct {
 	choice  choice
 	cells   cells
 	stats   counters
+	tie     atomic.Pointer[tie] // nil before the first stream
 }
 
 // counters count since the start.
@@ -95,7 +96,7 @@ const (
 
 // ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
 // if that can do no harm, when it may have. Where gossip says that no server lives each is tried once, for it may be wrong.
-func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
+func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.Context, *relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
 	var v T
 	var meta room.Meta
 	ctx, cancel := context.WithCancel(ctx)
@@ -110,7 +111,10 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(*relay.C
 		}
 		r.stats.calls.Add(1)
 		var err error
-		v, meta, err = one(r.client(server))
+		v, err = bounded(ctx, r, server, func(ctx context.Context) (v T, err error) {
+			v, meta, err = one(ctx, r.client(server))
+			return v, err
+		})
 		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)) {
 			return v, meta, err
 		}
@@ -141,14 +145,16 @@ func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
-	return ask(ctx, r, false, func(to *relay.Client) (room.Result, room.Meta, error) {
+	return ask(ctx, r, false, func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
 		return to.Apply(ctx, c.Name(), raw, false, o)
 	})
 }
 
 // Call runs a procedure on a server. Those that any server may run change nothing and are asked again of another.
 func (r *Remote) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
-	return ask(ctx, r, o.Consistency == httpd.Stale, func(to *relay.Client) (room.Result, room.Meta, error) { return to.Call(ctx, p, o) })
+	return ask(ctx, r, o.Consistency == httpd.Stale, func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
+		return to.Call(ctx, p, o)
+	})
 }
 
 // Read answers a Query: from a live answer if that is new enough for what is asked, else by a server.
@@ -156,7 +162,9 @@ func (r *Remote) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	if r.local(q, o) {
 		return r.cells.read(ctx, r, q, o)
 	}
-	return ask(ctx, r, true, func(to *relay.Client) (room.Answer, room.Meta, error) { return to.Read(ctx, q, o) })
+	return ask(ctx, r, true, func(ctx context.Context, to *relay.Client) (room.Answer, room.Meta, error) {
+		return to.Read(ctx, q, o)
+	})
 }
 
 // local reports whether the agent may answer by itself (design rule 15).
@@ -193,7 +201,7 @@ func (r *Remote) Archive(ctx context.Context, o room.Options) (func(io.Writer) e
 		write func(io.Writer) error
 		index uint64
 	}
-	a, _, err := ask(ctx, r, true, func(to *relay.Client) (a archive, m room.Meta, err error) {
+	a, _, err := ask(ctx, r, true, func(_ context.Context, to *relay.Client) (a archive, m room.Meta, err error) {
 		a.write, a.index, err = to.Archive(ctx, o)
 		return a, m, err
 	})

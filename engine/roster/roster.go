@@ -16,6 +16,9 @@ import (
 	"rostra/engine/gossip"
 )
 
+// TagFull is the tag of a server that has no room for data.
+const TagFull = "rostra_full"
+
 // Server is a server as gossip shows it.
 type Server struct {
 	ID         string // of the node, and in Raft
@@ -28,6 +31,7 @@ type Server struct {
 	Bootstrap  bool   // it was started to be a cluster of its own
 	Expect     int    // bootstrap_expect
 	TLS        bool   // its port speaks TLS
+	Full       bool   // the disk that its data are on has no room
 	Status     gossip.Status
 }
 
@@ -45,7 +49,7 @@ func Parse(m gossip.Member) (Server, bool) {
 		ID: m.Tags["id"], Node: strings.TrimSuffix(m.Name, "."+dc), Datacenter: dc,
 		Address: net.JoinHostPort(m.Addr, strconv.Itoa(port)), Build: build, Level: level,
 		Voter: m.Tags["read_replica"] == "" && m.Tags["nonvoter"] == "", Bootstrap: m.Tags["bootstrap"] == "1",
-		Expect: expect, TLS: m.Tags["use_tls"] == "1", Status: m.Status,
+		Expect: expect, TLS: m.Tags["use_tls"] == "1", Full: m.Tags[TagFull] == "1", Status: m.Status,
 	}, true
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -211,20 +210,6 @@ func TestBubbleGreeting(t *testing.T) {
 		}
 		stop()
 	})
-}
-
-// TestRefusalsForget: peers that are remembered are bounded, and forgotten after their minute.
-func TestRefusalsForget(t *testing.T) {
-	var r refusals
-	now := time.Now()
-	for i := range 2 * refusalPeers {
-		if due := r.due(fmt.Sprint(i), now); due != (i < refusalPeers) {
-			t.Fatalf("peer %d: %v", i, due)
-		}
-	}
-	if r.due("0", now.Add(refusalEvery-1)) || !r.due("x", now.Add(refusalEvery)) || !r.due("0", now.Add(refusalEvery)) {
-		t.Error("the minute is not kept")
-	}
 }
 
 // rawCall is a request of gRPC that announces a message of n bytes.

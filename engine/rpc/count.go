@@ -2,9 +2,7 @@ package rpc
 
 import (
 	"log/slog"
-	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // count is a thing that is counted. Those from refusedPlain to refusedPeer are reasons to refuse a connection or request.
@@ -51,46 +49,9 @@ func (c *counters) all() map[string]uint64 {
 	return m
 }
 
-const (
-	refusalEvery = time.Minute // at most one line per peer
-	refusalPeers = 1024        // peers that are remembered; who comes beyond is counted and not logged
-)
-
-// refusals remembers whose refusal was logged lately.
-type refusals struct {
-	mu   sync.Mutex // guards said
-	said map[string]time.Time
-}
-
-// due reports whether a refusal of that IP may be logged now, and notes that it was.
-func (r *refusals) due(ip string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.said == nil {
-		r.said = map[string]time.Time{}
-	}
-	if at, known := r.said[ip]; known && now.Sub(at) < refusalEvery {
-		return false
-	}
-	if len(r.said) >= refusalPeers {
-		for other, at := range r.said {
-			if now.Sub(at) >= refusalEvery {
-				delete(r.said, other)
-			}
-		}
-		if len(r.said) >= refusalPeers {
-			return false
-		}
-	}
-	r.said[ip] = now
-	return true
-}
-
 // refuse counts a refusal and logs it unless that peer's were logged lately. The peer is hung up on afterwards.
 func (p *Port) refuse(why count, ip string, cause error) {
 	defer p.counts.add(why)
-	if p.refusals.due(ip, time.Now()) {
-		p.opts.Log.Warn("refused a connection to the server port; more from there within a minute are only counted",
-			slog.String("peer", ip), slog.String("counter", countNames[why]), slog.Any("error", cause))
-	}
+	p.refusals.Tell(p.opts.Log, slog.LevelWarn, "", ip, "refused a connection to the server port; more from there within a minute are only counted",
+		"counter", countNames[why], "error", cause)
 }

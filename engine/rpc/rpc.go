@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"rostra/kit/fault"
+	"rostra/kit/notice"
 )
 
 const (
@@ -116,7 +117,7 @@ type Port struct {
 	handler  Handler
 	perIP    atomic.Int64 // the limit of connections
 	counts   counters
-	refusals refusals
+	refusals notice.Board
 
 	grpc    *grpc.Server // nil without a Listener
 	calls   *queue       // connections for grpc

@@ -2,6 +2,7 @@ package server
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -156,11 +157,8 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 	}
 	defer os.Remove(spool.Name())
 	defer spool.Close()
-	if err := readArchive(r, spool); err != nil {
+	if err := s.unpack(r, spool); err != nil {
 		return err
-	}
-	if err := rewound(spool, s.restorable); err != nil {
-		return fault.New(fault.Refused, "failed to read snapshot file: %s", err)
 	}
 	var archived store.Header
 	if err := rewound(spool, func(state io.Reader) (err error) {
@@ -176,7 +174,25 @@ func (s *Server) Unarchive(ctx context.Context, r io.Reader, o room.Options) err
 		return err
 	}
 	index := max(s.store.Index(), archived.Index) + 1
-	return rewound(spool, func(state io.Reader) error { return s.restore(ctx, state, index) })
+	return s.restore(ctx, spool, index)
+}
+
+// unpack writes an archive's state to spool, and looks meanwhile, while another processor decompresses, whether this server could
+// take it.
+func (s *Server) unpack(r io.Reader, spool io.Writer) error {
+	state, feed := io.Pipe()
+	looked := make(chan error, 1)
+	go func() {
+		err := s.restorable(state)
+		_, _ = io.Copy(io.Discard, state) // an archive that is refused is unpacked all the same: what is wrong with it as a whole goes first
+		looked <- err
+	}()
+	err := readArchive(r, io.MultiWriter(spool, feed))
+	_ = feed.Close()
+	if unfit := <-looked; err == nil && unfit != nil {
+		return fault.New(fault.Refused, "failed to read snapshot file: %s", unfit)
+	}
+	return err
 }
 
 // restorable refuses a state that this server could not take, or another of the datacenter: one of rules that not all know.
@@ -199,26 +215,33 @@ func rewound(f *os.File, use func(io.Reader) error) error {
 }
 
 // restore gives the state a header with the index, under a new lineage, and hands it to the log.
-func (s *Server) restore(ctx context.Context, state io.Reader, index uint64) error {
-	ready, err := os.CreateTemp(s.opts.Dir, "restore-*.tmp")
+func (s *Server) restore(ctx context.Context, spool *os.File, index uint64) error {
+	size, err := spool.Seek(0, io.SeekEnd)
 	if err != nil {
-		return fmt.Errorf("cannot unpack the snapshot: %w", err)
+		return fmt.Errorf("cannot read the snapshot: %w", err)
 	}
-	defer os.Remove(ready.Name())
-	defer ready.Close()
-	if err := store.Rewrite(ready, state, index, s.opts.Lineage()); err != nil {
+	lineage := s.opts.Lineage()
+	if err := rewound(spool, func(r io.Reader) (err error) {
+		size, err = store.RewriteSize(r, size, index, lineage)
+		return err
+	}); err != nil {
 		return err
 	}
-	size, err := ready.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	return rewound(ready, func(r io.Reader) error { return s.node.Restore(ctx, size, r) })
+	state, feed := io.Pipe()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_ = feed.CloseWithError(rewound(spool, func(r io.Reader) error { return store.Rewrite(feed, r, index, lineage) }))
+	}()
+	err = s.node.Restore(ctx, size, state)
+	_ = state.Close() // it may have given up before the end
+	<-written
+	return err
 }
 
 // readArchive checks an archive and writes its state to w.
 func readArchive(r io.Reader, w io.Writer) error {
-	zip, err := gzip.NewReader(r)
+	zip, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
 	if err != nil {
 		return fault.New(fault.Refused, "failed to decompress snapshot: %s", err)
 	}

@@ -61,6 +61,7 @@ func (s *Server) observe(ctx context.Context) {
 	for {
 		if id, _ := s.node.Leader(); id != before {
 			before = id
+			s.succeed(id)
 			s.announce()
 			if id != "" && id != s.opts.ID {
 				s.becomeWhole(ctx)

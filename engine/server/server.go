@@ -70,10 +70,12 @@ type signals struct {
 	began    chan struct{} // ready or the known leader has changed
 	lost     chan struct{} // there has been no contact with a leader for a while
 	replaced chan struct{} // an archive has replaced the state
+
+	reign atomic.Pointer[reign] // of the other server that leads; what is sent on to it waits for its end
 }
 
-func newSignals() signals {
-	return signals{began: make(chan struct{}), lost: make(chan struct{}), replaced: make(chan struct{})}
+func (s *signals) init() {
+	s.began, s.lost, s.replaced = make(chan struct{}), make(chan struct{}), make(chan struct{})
 }
 
 // of returns the channel that closes when it happens next.
@@ -114,8 +116,9 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, whole: make(chan struct{}), signals: newSignals(),
+	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, whole: make(chan struct{}),
 		ended: make(chan struct{})}
+	s.signals.init()
 	tables := []store.AnyTable{levels}
 	var triggers []store.Trigger
 	for _, r := range o.Rooms {
@@ -164,7 +167,10 @@ func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 			result, err = s.propose(ctx, c, entry, o)
 			meta = s.meta(s.store.Index(), o)
 		} else {
-			result, meta, err = leader.Apply(ctx, c.Name(), entry, true, o)
+			result, err = underLeader(ctx, s, leader, func(ctx context.Context) (r room.Result, err error) {
+				r, meta, err = leader.Apply(ctx, c.Name(), entry, true, o)
+				return r, err
+			})
 		}
 		if err == nil || !retryable(err) || ctx.Err() != nil {
 			return result, meta, err
@@ -224,7 +230,10 @@ func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (ro
 		if leader == nil {
 			result, meta, err = s.callHere(ctx, p, o)
 		} else {
-			result, meta, err = leader.Call(ctx, p, o)
+			result, err = underLeader(ctx, s, leader, func(ctx context.Context) (r room.Result, err error) {
+				r, meta, err = leader.Call(ctx, p, o)
+				return r, err
+			})
 		}
 		if err == nil || !retryable(err) || ctx.Err() != nil {
 			return result, meta, err

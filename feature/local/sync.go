@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/feature/catalog"
 	"rostra/kit/fault"
@@ -18,8 +19,9 @@ import (
 // minute by comparing everything (spec agent.md §5). This agent is the authority for its own node.
 const (
 	fullSyncPeriod = 60 * time.Second
-	leaderPeriod   = 3 * time.Second // after another server began to lead, and up to twice that and more in large clusters
-	restoredPeriod = time.Second     // after an archive replaced the state, and up to twice that
+	leaderPeriod   = 3 * time.Second        // after another server began to lead, and up to twice that and more in large clusters
+	restoredPeriod = time.Second            // after an archive replaced the state, and up to twice that
+	joinedPeriod   = 100 * time.Millisecond // after an agent that has just started found its first server, likewise
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
@@ -65,6 +67,7 @@ func (k *keeper) converge(ctx context.Context) {
 		full.Reset(d)
 	}
 	var wake chan struct{}
+	var served <-chan struct{} // not nil while this agent has never compared, for want of servers
 	restored := k.restored()
 	for {
 		select {
@@ -73,6 +76,10 @@ func (k *keeper) converge(ctx context.Context) {
 		case <-restored: // the catalog may have lost what was in step with it
 			restored = k.restored()
 			within(spread(restoredPeriod, k.scale()))
+		case <-served:
+			if served = k.unserved(); served == nil {
+				within(spread(joinedPeriod, k.scale()))
+			}
 		case <-k.leader:
 			if d := spread(leaderPeriod, k.scale()); time.Until(due) > d {
 				within(d)
@@ -90,14 +97,18 @@ func (k *keeper) converge(ctx context.Context) {
 				within(spread(retryPeriod, 1))
 				continue
 			}
+			unserved := k.unserved() // before it asks: one may come while it does
 			if err := k.compare(ctx); err != nil {
+				if wake == nil {
+					served = unserved
+				}
 				if ctx.Err() == nil {
 					k.log.Warn("cannot compare with the catalog", "error", err)
 				}
 				within(spread(retryPeriod, 1))
 				continue
 			}
-			wake = k.wake
+			wake, served = k.wake, nil
 			within(spread(fullSyncPeriod, k.scale()))
 			k.pushAll(ctx, k.takeDirty())
 		}
@@ -110,6 +121,20 @@ func (k *keeper) restored() <-chan struct{} {
 		return nil
 	}
 	return k.host.Cluster.Restored()
+}
+
+// unserved returns what closes when the list of servers next changes, if it has none that lives; else nil.
+func (k *keeper) unserved() <-chan struct{} {
+	if k.host.Roster == nil {
+		return nil
+	}
+	changed := k.host.Roster.Changed()
+	for _, s := range k.host.Roster.Servers("") {
+		if s.Status == gossip.StatusAlive {
+			return nil
+		}
+	}
+	return changed
 }
 
 // takeQueue empties the queue.

@@ -58,6 +58,9 @@ func verbMembers(set *flag.FlagSet) func(*cli.Call) int {
 	segment := set.String("segment", api.AllSegments, "`Name` of a network segment; there is only the default one.")
 	filter := set.String("filter", "", "`Expression` that members must match; @FILE and - as in kv put.")
 	return func(c *cli.Call) int {
+		if c.TooMany(0) {
+			return 1
+		}
 		wanted, err := regexp.Compile(*status)
 		if err != nil {
 			return c.Fail("Failed to compile status regexp: %v", err)
@@ -179,6 +182,9 @@ func verbInfo(set *flag.FlagSet) func(*cli.Call) int {
 	client := cli.ClientFlags(set)
 	cli.IgnoreRPC(set)
 	return func(c *cli.Call) int {
+		if c.TooMany(0) {
+			return 1
+		}
 		agent, err := client.Open(c)
 		if err != nil {
 			return c.Fail("Error connecting to Consul agent: %s", err)

@@ -63,6 +63,8 @@ func TestCLI(t *testing.T) {
 			"Agent response did not contain 'Stats' key\n", "GET /v1/agent/self"},
 		{"info", map[string]string{"GET /v1/agent/self": `{"Stats":{"raft":"x"}}`}, 1, "raft:\n",
 			"cannot read section raft of the agent's answer: it is no object\n", "GET /v1/agent/self"},
+		{"info x", nil, 1, "", "Too many arguments (expected 0, got 1)\n", ""},
+		{"members x", nil, 1, "", "Too many arguments (expected 0, got 1)\n", ""},
 		{"info", nil, 1, "", "Error querying agent: Unexpected response code: 404 ()\n", "GET /v1/agent/self"},
 
 		{"join 10.0.0.1 10.0.0.2:9", map[string]string{"PUT /v1/agent/join/10.0.0.1": ""}, 0,

@@ -70,6 +70,10 @@ func TestJoinAndForceLeave(t *testing.T) {
 	expect("GET", "/v1/agent/members?filter=Name+%3D%3D+b", 200, `[{"Name":"b",`)
 	expect("GET", "/v1/agent/members?wan=1&filter=Name+matches+%22%5Eb%22", 200, `[{"Name":"b.dc1",`)
 	expect("GET", "/v1/agent/members?filter=Status+%3D%3D+4", 200, `[]`)
+	for _, path := range []string{"GET /v1/agent/members", "PUT /v1/agent/join/x", "PUT /v1/agent/force-leave/x"} {
+		method, path, _ := strings.Cut(path, " ")
+		expect(method, path+"?partition=x", 400, `Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
+	}
 	expect("GET", "/v1/agent/members?segment=x", 500, "Network segments are not supported")
 	expect("GET", "/v1/agent/members?segment=_all&wan=1", 400, "Cannot provide a segment with wan=true")
 

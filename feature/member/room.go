@@ -24,14 +24,14 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 		return httpd.Route{Method: "GET", Path: path, Serve: serve}
 	}
 	members := get("/v1/agent/members", a.members)
-	members.Filter = memberView{}
+	members.Filter, members.SingleTenant = memberView{}, true
 	return &room.Part{
 		Routes: []httpd.Route{
 			get("/v1/agent/self", a.self), get("/v1/agent/version", a.version), members,
 			{Method: "PUT", Path: "/v1/agent/reload", Serve: a.reload},
 			{Method: "PUT", Path: "/v1/agent/leave", Serve: a.leave},
-			{Method: "PUT", Path: "/v1/agent/join/", Serve: a.join, Legacy: true},
-			{Method: "PUT", Path: "/v1/agent/force-leave/", Serve: a.forceLeave, Legacy: true},
+			{Method: "PUT", Path: "/v1/agent/join/", Serve: a.join, Legacy: true, SingleTenant: true},
+			{Method: "PUT", Path: "/v1/agent/force-leave/", Serve: a.forceLeave, Legacy: true, SingleTenant: true},
 		},
 		Loops: []room.Loop{{Name: "members to catalog", Run: func(ctx context.Context) error { return newReconciler(h).run(ctx) }}},
 		Run: func(ctx context.Context) error {

@@ -42,6 +42,11 @@ func TestTags(t *testing.T) {
 	if !is || s.Level != 1 || s.Expect != 3 || !s.Bootstrap || !s.TLS || s.Voter || s.Address != "10.0.0.1:8300" {
 		t.Errorf("the roster reads %+v", s)
 	}
+	full := Tags(&all, 8302)
+	full[roster.TagFull] = "1"
+	if f, is := roster.Parse(gossip.Member{Tags: full}); !is || !f.Full || s.Full {
+		t.Errorf("the roster reads %+v of one without room, %+v of one with", f, s)
+	}
 }
 
 func TestAccept(t *testing.T) {

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -36,18 +37,19 @@ func (g *gate) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if !g.conns.enter(raw) {
-			g.conns.refuse(g.secured(raw, false))
+			g.conns.refuse(g.secured(raw))
 			continue
 		}
 		c := &conn{Conn: raw, conns: g.conns}
 		if g.TLS == nil {
 			c.stage.Store(silent)
 		}
-		return g.secured(c, true), nil
+		return g.secured(c), nil
 	}
 }
 
-func (g *gate) secured(c net.Conn, welcome bool) net.Conn {
+// secured puts TLS above a connection, if the port has it: one that is served or, bare, one that is refused.
+func (g *gate) secured(c net.Conn) net.Conn {
 	if g.TLS == nil {
 		return c
 	}
@@ -57,8 +59,9 @@ func (g *gate) secured(c net.Conn, welcome bool) net.Conn {
 		g.plain = now.Clone()
 		g.plain.NextProtos = []string{"http/1.1"}
 	}
-	if welcome {
-		return tls.Server(c, g.ready)
+	if own, is := c.(*conn); is {
+		own.above = tls.Server(c, g.ready)
+		return own.above
 	}
 	return tls.Server(c, g.plain)
 }
@@ -84,6 +87,10 @@ type conn struct {
 	urged  atomic.Bool   // the read deadline is a bound, and not net/http ending a read
 	asked  atomic.Int64  // the write deadline that net/http or TLS asks for, Unix ns; 0: none
 	armed  atomic.Int64  // the one that is set
+	gone   atomic.Bool   // the client has hung up, or was too slow
+	unseen atomic.Bool   // no handler has seen a request since one was waited for
+	framed atomic.Bool   // it is HTTP/2 without TLS
+	above  *tls.Conn     // nil without TLS
 	closed atomic.Bool
 }
 
@@ -91,18 +98,27 @@ type conn struct {
 // Of a piece a client has to take a share within Options.Patience. Both are in bytes.
 const piece, share = 256 << 10, 64 << 10
 
+// preface is how a client begins that speaks HTTP/2 without TLS (RFC 9113 §3.4).
+var preface = []byte("PRI * HTTP/2.0")
+
 // Read reads what the client sends.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.stage.Load() == silent {
 		c.stage.Store(talking)
+		seen := min(n, len(preface))
+		c.framed.Store(bytes.Equal(p[:seen], preface[:seen]))
 		if c.first > 0 {
 			c.urged.Store(true)
 			_ = c.Conn.SetReadDeadline(time.Now().Add(c.first))
 		}
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && c.urged.Swap(false) {
-		c.conns.slow(c.RemoteAddr().String(), "does not send what it has begun")
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		c.gone.Store(err != nil)
+	case c.urged.Swap(false):
+		c.gone.Store(true)
+		c.conns.slow(c.RemoteAddr().String(), "did not send what it had begun")
 	}
 	return n, err
 }
@@ -147,6 +163,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	if c.stage.Load() == greeting {
 		return c.Conn.Write(p)
 	}
+	c.unasked(len(p))
 	for {
 		c.arm()
 		part := p[n:min(n+piece, len(p))]
@@ -162,7 +179,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && c.asked.Load() == 0 {
-		c.conns.slow(c.RemoteAddr().String(), "does not take its answer")
+		c.conns.slow(c.RemoteAddr().String(), "did not take its answer")
 	}
 	return n, err
 }
@@ -194,6 +211,7 @@ func (c *conn) Close() error {
 		return net.ErrClosed
 	}
 	c.conns.leave(c.Conn)
+	c.ousted()
 	if c.stage.Load() == greeting && c.conns.meanwhile(func() { part(c.Conn) }) {
 		return nil
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"rostra/kit/notice"
 )
 
 // Serve accepts connections from the ports until ctx ends or one of them fails; it closes them. Each speaks HTTP/1.1 and
@@ -26,12 +28,15 @@ func (s *Server) Serve(ctx context.Context, ports ...Port) error {
 	base, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	srv := &http.Server{
-		Handler:           s.Handler(),
-		MaxHeaderBytes:    s.opts.MaxHeaderBytes,
-		ReadHeaderTimeout: s.opts.Patience,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return base },
-		Protocols:         new(http.Protocols),
+		Handler:                      seen(s.Handler()),
+		MaxHeaderBytes:               s.opts.MaxHeaderBytes,
+		ReadHeaderTimeout:            s.opts.Patience,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		Protocols:                    new(http.Protocols),
+		DisableGeneralOptionsHandler: true, // seen does it
+		ConnContext:                  known,
+		ConnState:                    follow,
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
@@ -47,7 +52,7 @@ func (s *Server) Serve(ctx context.Context, ports ...Port) error {
 		})
 	}
 	<-failed.Done()
-	s.stopping.Store(true)
+	s.conns.stopping.Store(true)
 	release()
 	s.drain(srv)
 	err := group.Wait()
@@ -93,8 +98,9 @@ type conns struct {
 	limit               atomic.Int64
 	handshake, patience time.Duration
 	log                 *slog.Logger
-	refused, tooSlow    atomic.Uint64
-	refusing, slowness  seldom
+	counts              [cases]atomic.Uint64
+	told                notice.Board
+	stopping            atomic.Bool
 
 	mu    sync.Mutex // guards open and count
 	open  int        // with those of unix sockets
@@ -113,19 +119,15 @@ func newConns(o *Options) *conns {
 	return c
 }
 
-// Counters returns how many connections there are, and how many were refused (limits.http_max_conns_per_client) or cut off
-// (Options.Patience) since the start.
+// Counters returns how many connections there are, and what was refused since the start.
 func (s *Server) Counters() map[string]uint64 {
 	s.conns.mu.Lock()
 	defer s.conns.mu.Unlock()
-	return map[string]uint64{"http.connections": uint64(s.conns.open), "http.connections.refused": s.conns.refused.Load(),
-		"http.connections.slow": s.conns.tooSlow.Load()}
-}
-
-// slow notes a client that was not waited for any longer.
-func (c *conns) slow(from, what string) {
-	c.tooSlow.Add(1)
-	c.slowness.warn(c.log, "connection cut off: the client "+what, "from", from, "limit", c.patience)
+	out := map[string]uint64{"http.connections": uint64(s.conns.open)}
+	for i, name := range caseNames {
+		out[name] = s.conns.counts[i].Load()
+	}
+	return out
 }
 
 // client returns the address that a connection counts for; none for unix sockets.
@@ -168,8 +170,7 @@ func (c *conns) leave(conn net.Conn) {
 
 // refuse tells a surplus client why; how many it waits for is bounded.
 func (c *conns) refuse(conn net.Conn) {
-	c.refused.Add(1)
-	c.refusing.warn(c.log, "connection refused: limits.http_max_conns_per_client reached", "from", conn.RemoteAddr().String(), "limit", c.limit.Load())
+	c.tell(surplus, conn.RemoteAddr().String(), fmt.Sprintf("it has %d connections already (limits.http_max_conns_per_client)", c.limit.Load()))
 	waits := c.meanwhile(func() {
 		_ = conn.SetDeadline(time.Now().Add(farewell))
 		if _, err := io.WriteString(conn, tooMany); err != nil {

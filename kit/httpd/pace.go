@@ -24,7 +24,7 @@ func (s *Server) patient(w http.ResponseWriter, r *http.Request) (http.ResponseW
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		b := &body{ReadCloser: r.Body, control: http.NewResponseController(w), conns: s.conns}
 		if multiplexed {
-			b.slow = func() { s.conns.slow(r.RemoteAddr, "does not send what it has begun") }
+			b.slow = func() { s.conns.slow(r.RemoteAddr, "did not send what it had begun") }
 		}
 		r.Body = b
 	}
@@ -76,7 +76,7 @@ func (p *paced) done(err error) {
 	if err == nil {
 		_ = p.control.SetWriteDeadline(time.Time{}) // who has more to say may take its time
 	} else if time.Now().After(p.until) { // net/http only says that the stream is closed
-		p.conns.slow(p.from, "does not take its answer")
+		p.conns.slow(p.from, "did not take its answer")
 	}
 }
 

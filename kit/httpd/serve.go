@@ -30,7 +30,6 @@ type Server struct {
 
 	hard     context.Context // ends when Serve gives up waiting for writes under way
 	giveUp   context.CancelFunc
-	stopping atomic.Bool
 	inflight atomic.Int64
 
 	tokenWarning, bodyWarning seldom
@@ -252,10 +251,13 @@ func (s *Server) answer(w http.ResponseWriter, r *Request, reply *Reply, err err
 			return status
 		}
 	}
-	if errors.Is(err, context.Canceled) && s.stopping.Load() {
+	if errors.Is(err, context.Canceled) && s.conns.stopping.Load() {
 		err = errStopping
 	}
 	status := statusOf(err)
+	if status == http.StatusRequestEntityTooLarge {
+		s.conns.tell(tooLarge, r.HTTP.RemoteAddr, err.Error())
+	}
 	if status >= 500 && r.HTTP.Context().Err() == nil && s.failures.first(err.Error()) {
 		s.log.Warn("request failed; more of the kind within a minute are not told", "method", r.HTTP.Method, "path", r.HTTP.URL.Path, "from", r.HTTP.RemoteAddr, "error", err)
 	}

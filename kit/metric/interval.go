@@ -3,6 +3,8 @@ package metric
 import (
 	"context"
 	"math"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -130,6 +132,11 @@ func (r *Registry) read(end bool, began time.Time) Interval {
 				out.Samples = append(out.Samples, sum)
 			}
 		}
+	}
+	// The series are in the order of their short names.
+	slices.SortStableFunc(out.Gauges, func(a, b Value) int { return strings.Compare(a.Name, b.Name) })
+	for _, list := range [][]Summary{out.Counters, out.Samples} {
+		slices.SortStableFunc(list, func(a, b Summary) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return out
 }

@@ -30,6 +30,27 @@ func find(list []Summary, name string) Summary {
 	return Summary{}
 }
 
+// TestIntervalIsSorted: by the names that are shown, which need not begin as the short ones do.
+func TestIntervalIsSorted(t *testing.T) {
+	r := New()
+	r.Name(Naming{Prefix: "consul"})
+	for _, name := range []string{".rostra.a", "b", ".alone", "z"} {
+		r.Counter(name).Inc()
+		r.Sample(name + ".time").Observe(1)
+		r.Gauge(name + ".now").Set(1)
+	}
+	now, _ := r.Last()
+	var names [3][]string
+	for i := range now.Counters {
+		names[0], names[1], names[2] = append(names[0], now.Counters[i].Name), append(names[1], now.Samples[i].Name), append(names[2], now.Gauges[i].Name)
+	}
+	for _, list := range names {
+		if len(list) != 4 || !slices.IsSorted(list) {
+			t.Error(list)
+		}
+	}
+}
+
 // TestInterval: spec http/agent.md, GET /v1/agent/metrics.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which begins at midnight of 2000-01-01

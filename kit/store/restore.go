@@ -211,8 +211,7 @@ func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	}
 	out := &frameWriter{w: bufio.NewWriterSize(w, frameBytes)}
 	out.text(magic)
-	index = max(index, h.Index)
-	out.frame(headerBytes(Header{index, lineage, h.Time, index}))
+	out.frame(headerBytes(h.rewritten(index, lineage)))
 	for out.err == nil {
 		b, err := f.next()
 		if err != nil {
@@ -232,10 +231,25 @@ func Rewrite(w io.Writer, r io.Reader, index uint64, lineage string) error {
 	return out.flush()
 }
 
+// RewriteSize reads the header of a snapshot of size bytes, and returns how many bytes Rewrite makes of it.
+func RewriteSize(r io.Reader, size int64, index uint64, lineage string) (int64, error) {
+	f, h, err := openSnapshot(r)
+	if err != nil {
+		return 0, err
+	}
+	return size - int64(f.head) + int64(len(headerBytes(h.rewritten(index, lineage)))), nil
+}
+
+func (h Header) rewritten(index uint64, lineage string) Header {
+	index = max(index, h.Index)
+	return Header{index, lineage, h.Time, index}
+}
+
 // frameReader reads a snapshot's frames after the header.
 type frameReader struct {
-	r   *bufio.Reader
-	buf []byte
+	r    *bufio.Reader
+	buf  []byte
+	head int // bytes of the header
 }
 
 func openSnapshot(r io.Reader) (*frameReader, Header, error) {
@@ -248,6 +262,7 @@ func openSnapshot(r io.Reader) (*frameReader, Header, error) {
 	if err != nil {
 		return nil, Header{}, err
 	}
+	f.head = len(b)
 	h, err := readHeader(b)
 	return f, h, err
 }

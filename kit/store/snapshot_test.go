@@ -310,6 +310,9 @@ func TestRewrite(t *testing.T) {
 	if err := Rewrite(&out, bytes.NewReader(image), 41, "new line"); err != nil {
 		t.Fatal(err)
 	}
+	if size, err := RewriteSize(bytes.NewReader(image), int64(len(image)), 41, "new line"); err != nil || size != int64(out.Len()) {
+		t.Errorf("%d bytes were announced and %d written, %v", size, out.Len(), err)
+	}
 	if h, err := ReadHeader(bytes.NewReader(out.Bytes())); err != nil || h != (Header{41, "new line", s.view.Load().time, 41}) {
 		t.Errorf("header %+v, %v", h, err)
 	}

@@ -19,6 +19,7 @@ type worker struct {
 	key     []byte
 	outside bool       // it may wait for recursors and other datacenters
 	from    netip.Addr // where the question came from; invalid: nobody knows
+	junk    bool       // the last packet was no question
 
 	meter
 }
@@ -44,12 +45,13 @@ func classOf(kind uint16) byte {
 // quick answers a packet without waiting for anything. ok false: the answer may take a while, see slow. The bytes have
 // TCP's length before them and are good until the next call; nil: there is nothing to answer.
 func (w *worker) quick(packet []byte, tcp bool) (out []byte, ok bool) {
+	w.junk = false
 	switch w.q.parse(packet) {
 	case junk:
-		w.srv.stats.junk.Add(1)
+		w.junk = true
 		return nil, true
 	case malform:
-		w.srv.stats.junk.Add(1)
+		w.junk = true
 		return w.m.refuse(packet[:header], formErr), true
 	case strange:
 		return w.m.refuse(packet[:header], notImplemented), true

@@ -13,6 +13,7 @@ import (
 
 	"rostra/engine/room"
 	"rostra/kit/metric"
+	"rostra/kit/notice"
 )
 
 // Settings are the settings of the DNS interface, as config fills them from their tags.
@@ -57,6 +58,7 @@ type Server struct {
 	clock atomic.Int64 // Unix seconds, about
 	quiet atomic.Int64 // no complaint before that second
 	stats stats
+	told  notice.Board // whose refusal was logged lately
 
 	inside, outside crew // for UDP questions that may have to wait: for a state, for recursors
 
@@ -125,6 +127,12 @@ func (s *Server) Counters() map[string]uint64 {
 func (s *Server) fail(err error) {
 	s.stats.failed.Add(1)
 	s.complain("DNS questions cannot be answered", "error", err)
+}
+
+// refuse counts what a peer sent and is not answered, and logs it unless that peer's were logged lately.
+func (s *Server) refuse(count *atomic.Uint64, name, peer, what string) {
+	count.Add(1)
+	s.told.Tell(s.log, slog.LevelWarn, "", peer, "refused on the DNS port: "+what+"; more from there within a minute are only counted", "counter", name)
 }
 
 // complain writes to the log, at most once a minute; false: it has just done so.

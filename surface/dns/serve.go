@@ -79,6 +79,9 @@ func (s *Server) serveUDP(ctx context.Context, c socket) error {
 		s.stats.udp.Add(1)
 		w.arrived()
 		out, ok := w.quick(b[:n], false)
+		if w.junk {
+			s.refuse(&s.stats.junk, "dns.junk", from.addr().String(), "a packet that is no question")
+		}
 		crew := &s.inside
 		if !ok {
 			var a ask
@@ -183,7 +186,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener, conns *connection
 			return fmt.Errorf("cannot accept DNS connections: %w", err)
 		}
 		if !conns.add(conn) {
-			s.stats.refused.Add(1)
+			s.refuse(&s.stats.refused, "dns.tcp.refused", addrOf(conn.RemoteAddr()).String(), "a connection beyond the most that there may be")
 			_ = conn.Close()
 			continue
 		}
@@ -232,6 +235,9 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 		s.stats.tcp.Add(1)
 		w.arrived()
 		out, _ := w.answer(ctx, b[:n], true, time.Now().Add(patience))
+		if w.junk {
+			s.refuse(&s.stats.junk, "dns.junk", addrOf(conn.RemoteAddr()).String(), "a message that is no question")
+		}
 		if len(out) == 0 {
 			return // no question: such a client is not worth a connection
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os/exec"
 	"strings"
@@ -235,6 +236,8 @@ func TestShuffle(t *testing.T) {
 
 func TestJunk(t *testing.T) {
 	s, _ := newServer(t, settings(), example()...)
+	lines := make(logged, 64)
+	s.log = slog.New(slog.NewTextHandler(lines, nil))
 	addr := serve(t, s, "127.0.0.1:0")
 	c, err := net.Dial("udp", addr)
 	if err != nil {
@@ -281,9 +284,35 @@ func TestJunk(t *testing.T) {
 			t.Errorf("%s: answered by %x", test.name, b[:n])
 		}
 	}
-	if n := s.Counters()["dns.junk"]; n != uint64(len(tests)-1) {
-		t.Errorf("%d counted as junk, want %d", n, len(tests)-1)
+	over, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer over.Close()
+	_ = over.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := over.Write([]byte{0, 3, 1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(over); len(got) != 0 || err != nil {
+		t.Errorf("over TCP it was answered by %x, %v", got, err)
+	}
+	if n := s.Counters()["dns.junk"]; n != uint64(len(tests)) {
+		t.Errorf("%d counted as junk, want %d", n, len(tests))
+	}
+	if n := len(lines); n != 1 {
+		t.Fatalf("%d lines in the log", n)
+	}
+	if line := <-lines; !strings.Contains(line, "level=WARN") || !strings.Contains(line, "peer=127.0.0.1 counter=dns.junk") {
+		t.Error(line)
+	}
+}
+
+// logged holds what was logged.
+type logged chan string
+
+func (l logged) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
 
 func TestEcho(t *testing.T) {
