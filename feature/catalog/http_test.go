@@ -45,6 +45,7 @@ func TestBodies(t *testing.T) {
 		"service/WeB?tag=V2":                         `[` + edgeFlat + `]`,
 		"service/web?filter=ServicePort==80":         `[` + edgeFlat + `]`,
 		"service/web?tag=v2&tag=v1":                  `[]`,
+		"service/web?tag=":                           `[]`,
 		"service/none":                               `[]`,
 		"nodes?peer=other":                           `[]`,
 		"services?peer=other":                        `{}`,
