@@ -13,10 +13,8 @@ import (
 
 	"rostra"
 	"rostra/agent"
-	"rostra/config"
 	"rostra/engine/room"
 	"rostra/kit/disk"
-	"rostra/surface/dns"
 )
 
 // golden compares text with testdata/NAME. With UPDATE_GOLDEN=1 it writes the file instead.
@@ -186,13 +184,7 @@ func TestFeatureOrder(t *testing.T) {
 
 // TestConfigurationReference holds docs/configuration.md to the tags of the settings.
 func TestConfigurationReference(t *testing.T) {
-	settings := []any{new(agent.Settings), new(dns.Settings)}
-	for _, f := range main.Features {
-		if f.Settings != nil {
-			settings = append(settings, f.Settings())
-		}
-	}
 	goldenFile(t, "docs/configuration.md", "# Configuration\n\nEvery key of Consul's configuration, and what becomes of it here. "+
 		"This file is made from the tags of the\nsettings (`UPDATE_GOLDEN=1 go test -run TestConfigurationReference .`).\n\n"+
-		config.Reference(settings...))
+		agent.Reference(main.Features))
 }

@@ -24,7 +24,7 @@ type datacenters struct {
 // startDatacenters joins them by hand, as an operator would.
 func startDatacenters(t *testing.T) *datacenters {
 	t.Helper()
-	d := &datacenters{here: startCluster(t, 1, 1), there: startCluster(t, 1, 0, "-datacenter=dc2")}
+	d := &datacenters{here: startCluster(t, 1, 1, "-hcl=translate_wan_addrs = true"), there: startCluster(t, 1, 0, "-datacenter=dc2")}
 	d.server, d.client, d.abroad = d.here.members[0], d.here.members[1], d.there.members[0]
 	if code, body := d.verb(t, d.client, "join", "-wan", d.abroad.ip); code == 0 || !strings.Contains(body, "WAN") {
 		t.Errorf("a client agent that joins the WAN: %d %s", code, body)
@@ -86,8 +86,70 @@ func TestDatacentersByHand(t *testing.T) {
 		d.acrossHTTP(t, m)
 		d.acrossDNS(t, m)
 	}
+	d.translated(t)
 	d.wakes(t)
 	d.logs(t)
+}
+
+// translated: agents with translate_wan_addrs tell of another datacenter what is reached from here; filters see what is
+// there (spec http/conventions.md §7, dns.md §3.5).
+func (d *datacenters) translated(t *testing.T) {
+	t.Helper()
+	if status, _, body := d.abroad.request(t, "PUT", "/v1/catalog/register", `{"Node":"far","Address":"10.0.0.7",
+		"TaggedAddresses":{"wan":"198.51.100.7","lan_ipv4":"10.0.0.7","wan_ipv4":"198.51.100.7"},
+		"Service":{"Service":"far","Address":"10.0.0.8","Port":80,"TaggedAddresses":{"wan":{"Address":"198.51.100.8","Port":8080}}}}`); status != 200 {
+		t.Fatal(status, body)
+	}
+	for path, body := range map[string]string{
+		"/v1/catalog/register": `{"Node":"near","Address":"10.0.0.9","Service":{"Service":"near","Address":"10.0.0.9","TaggedAddresses":{"wan":{"Address":"198.51.100.9"}}}}`,
+		"/v1/query#near":       `{"Name":"near-q","Service":{"Service":"near"}}`,
+		"/v1/query#far":        `{"Name":"far-q","Service":{"Service":"far","Failover":{"NearestN":1}}}`,
+	} {
+		method := "POST"
+		if strings.HasSuffix(path, "register") {
+			method = "PUT"
+		}
+		if status, _, text := d.server.request(t, method, path, body); status != 200 {
+			t.Fatal(status, text)
+		}
+	}
+	for path, want := range map[string]string{"/v1/query/near-q/execute": `"Service":"near","Tags":[],"Address":"10.0.0.9"`,
+		"/v1/query/far-q/execute": `"Service":"far","Tags":[],"Address":"198.51.100.8"`} {
+		if status, _, body := d.client.request(t, "GET", path, ""); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, want %s", path, status, body, want)
+		}
+	}
+	nodeHere, nodeThere := `"Node":"far","Address":"198.51.100.7"`, `"Node":"far","Address":"10.0.0.7"`
+	flat, nested := `"ServiceAddress":"198.51.100.8"`, `"Service":"far","Tags":[],"Address":"198.51.100.8"`
+	for path, want := range map[string][]string{
+		"/v1/catalog/nodes?dc=dc2": {nodeHere}, "/v1/catalog/nodes?dc=dc2&filter=Address==10.0.0.7": {nodeHere},
+		"/v1/catalog/service/far?dc=dc2": {nodeHere, flat, `"ServicePort":8080`}, "/v1/catalog/service/far?dc=dc2&filter=ServicePort==80": {flat},
+		"/v1/catalog/node/far?dc=dc2": {nodeHere, nested, `"Port":8080`}, "/v1/catalog/node-services/far?dc=dc2": {nodeHere, nested},
+		"/v1/health/service/far?dc=dc2": {nodeHere, nested, `"Port":8080`}, "/v1/health/service/far?dc=dc2&filter=Service.Port==80": {nested},
+	} {
+		for _, m := range []*machine{d.server, d.client} {
+			status, header, body := m.request(t, "GET", strings.ReplaceAll(path, "==10.0.0.7", `=="10.0.0.7"`), "")
+			for _, w := range want {
+				if status != 200 || !strings.Contains(body, w) || header.Get("X-Consul-Translate-Addresses") != "true" {
+					t.Errorf("%s of %s: %d %s, want %s", path, m.node, status, body, w)
+				}
+			}
+		}
+		status, header, body := d.abroad.request(t, "GET", strings.ReplaceAll(path, "==10.0.0.7", `=="10.0.0.7"`), "")
+		if status != 200 || !strings.Contains(body, nodeThere) || header["X-Consul-Translate-Addresses"] != nil {
+			t.Errorf("%s there: %d %s", path, status, body)
+		}
+	}
+	for _, c := range []struct{ name, kind, want string }{{"far.service.dc2.consul", "A", "198.51.100.8"}, {"far.node.dc2.consul", "A", "198.51.100.7"},
+		{"far-q.query.consul", "A", "198.51.100.8"}, {"near-q.query.consul", "A", "10.0.0.9"}, {"far.service.dc2.consul", "SRV", "1 1 8080 c6336408.addr.dc2.consul."}} {
+		await(t, "a translated answer", func() error { // what another datacenter said is used again for a moment
+			out, err := exec.Command("dig", "@"+d.client.ip, "-p", "8600", "+short", "+time=5", c.name, c.kind).CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != c.want {
+				return fmt.Errorf("dig %s %s: %v %s, want %s", c.name, c.kind, err, out, c.want)
+			}
+			return nil
+		})
+	}
 }
 
 // acrossHTTP asks an agent of dc1 for everything in dc2.

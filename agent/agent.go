@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,20 +29,23 @@ import (
 	"rostra/feature/connect"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 	"rostra/kit/metric"
 	"rostra/kit/systemd"
 	"rostra/surface/dns"
+	"rostra/surface/ui"
 )
 
 // settings are all settings structs of one reading of the configuration.
 type settings struct {
 	agent *Settings
 	dns   *dns.Settings
+	ui    *ui.Settings
 	rooms []any // by feature; nil without settings
 }
 
 func newSettings(features []room.Room) *settings {
-	s := &settings{agent: new(Settings), dns: new(dns.Settings)}
+	s := &settings{agent: new(Settings), dns: new(dns.Settings), ui: new(ui.Settings)}
 	for _, f := range features {
 		if f.Settings == nil {
 			s.rooms = append(s.rooms, nil)
@@ -53,7 +57,7 @@ func newSettings(features []room.Room) *settings {
 }
 
 func (s *settings) all() []any {
-	list := []any{s.agent, s.dns}
+	list := []any{s.agent, s.dns, s.ui}
 	for _, r := range s.rooms {
 		if r != nil {
 			list = append(list, r)
@@ -100,6 +104,8 @@ type process struct {
 type surfaces struct {
 	http  *httpd.Server
 	dns   *dns.Server
+	ui    *ui.Site
+	debug atomic.Bool // /debug/pprof/ is served
 	ports *listeners
 }
 
@@ -141,6 +147,11 @@ func open(features []room.Room, args []string, conf *settings, loaded *config.Lo
 			return nil, err
 		}
 		a.closes = append(a.closes, unlock)
+		if s.Server {
+			if err := checkAge(fs, s.DataDir, s.RejoinAge, time.Now()); err != nil {
+				return nil, err
+			}
+		}
 	}
 	id, err := nodeID(fs, s)
 	if err != nil {
@@ -185,6 +196,13 @@ func newAgent(features []room.Room, args []string, conf *settings, loaded *confi
 
 // assemble opens all but the surfaces, in the place that the host describes.
 func (a *Agent) assemble(conf *settings, host *room.Host) error {
+	meta, err := nodeMeta(conf.agent)
+	if err != nil {
+		return err
+	}
+	host.Meta = new(live.Value[map[string]string])
+	host.Meta.Set(meta)
+	host.Translate = conf.agent.Translate
 	host.Self.Level = room.Level(a.features)
 	host.Reports, host.Shelf, host.Log, host.Agent = new(room.Reports), new(shelf.Shelf), a.log, a
 	a.host = host
@@ -254,6 +272,9 @@ func (a *Agent) run(ctx context.Context) error {
 	if a.space != nil && a.host.Dir != "" {
 		group.Go(func() error { return a.keepSpace(ctx) })
 	}
+	if _, machine := a.net.(system); machine && a.host.Dir != "" && a.server != nil {
+		group.Go(func() error { return a.keepAge(ctx) })
+	}
 	if a.now.agent.AutoReload {
 		group.Go(func() error { return a.autoReload(ctx) })
 	}
@@ -291,7 +312,7 @@ func (a *Agent) Debug() map[string]any {
 		"DataDir": s.DataDir, "Datacenter": a.host.Self.Datacenter, "DevMode": a.loaded.Dev, "EnableDebug": s.EnableDebug,
 		"GRPCPort": -1, "GRPCTLSPort": -1, "HTTPAddrs": a.ports.httpAddrs, "HTTPPort": s.HTTPPort, "HTTPSAddrs": a.ports.httpsAddrs, "HTTPSPort": s.HTTPSPort,
 		"HTTPMaxConnsPerClient": s.MaxConns, "NodeID": a.host.Self.ID, "NodeMeta": s.NodeMeta, "NodeName": a.host.Self.Node,
-		"PrimaryDatacenter": a.host.Self.Datacenter, "SerfPortLAN": s.SerfLANPort, "SerfPortWAN": s.SerfWANPort,
+		"PrimaryDatacenter": a.host.Self.Primary, "SerfPortLAN": s.SerfLANPort, "SerfPortWAN": s.SerfWANPort,
 		"ServerMode": s.Server, "ServerPort": s.ServerPort, "TaggedAddresses": a.host.Self.Tagged, "Version": build.Consul,
 		"RPCHoldTimeout": s.HoldTimeout.String(), "MaxQueryTime": s.MaxQueryTime.String(),
 		"DefaultQueryTime": s.QueryTime.String(), "LogLevel": s.LogLevel,
@@ -352,13 +373,9 @@ func (a *Agent) Reload(context.Context) error { return a.reload(nil) }
 func (a *Agent) reload(allowed func(changed []string) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := newSettings(a.features)
-	loaded, err := config.Load(config.Input{Args: a.args}, next.all()...)
+	next, loaded, err := read(a.features, config.Input{Args: a.args})
 	if err != nil {
-		return err
-	}
-	if err := check(next, loaded); err != nil {
-		return placed(err, loaded) // what no agent could start with, none takes over
+		return err // what no agent could start with, none takes over
 	}
 	reloadable, restart := config.Changed(a.now.all(), next.all())
 	if allowed != nil {
@@ -367,6 +384,10 @@ func (a *Agent) reload(allowed func(changed []string) error) error {
 		}
 	}
 	level, err := parseLevel(next.agent.LogLevel)
+	if err != nil {
+		return err
+	}
+	meta, err := nodeMeta(next.agent)
 	if err != nil {
 		return err
 	}
@@ -401,8 +422,26 @@ func (a *Agent) reload(allowed func(changed []string) error) error {
 		a.host.HTTPSCerts.Use(secure)
 		a.warn(secure.Warnings())
 	}
-	a.http.SetMaxConnsPerClient(next.agent.MaxConns)
+	if !maps.Equal(a.host.Meta.Get(), meta) {
+		a.host.Meta.Set(meta)
+	}
+	a.relimit(next.agent)
 	a.dns.Reload(next.dns)
+	a.ui.Reload(next.ui)
+	a.debug.Store(next.agent.EnableDebug)
 	a.now = next
 	return nil
+}
+
+// relimit takes over what bounds others and this agent.
+func (a *Agent) relimit(s *Settings) {
+	a.http.SetMaxConnsPerClient(s.MaxConns)
+	a.port.LimitConns(s.MaxRPCConns)
+	if a.server != nil {
+		a.server.SetLimits(s.Limits.requests())
+		a.server.SetTimeout(s.Limits.Timeout)
+	} else {
+		a.remote.SetRate(s.Limits.Rate, s.Limits.Burst)
+		a.remote.SetTimeout(s.Limits.Timeout)
+	}
 }

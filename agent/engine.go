@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-sockaddr"
 
+	"rostra/engine/caller"
 	"rostra/engine/consensus"
 	"rostra/engine/relay"
 	"rostra/engine/remote"
@@ -23,6 +23,7 @@ import (
 	"rostra/feature/telemetry"
 	"rostra/kit/httpd"
 	"rostra/surface/dns"
+	"rostra/surface/ui"
 )
 
 // stopTime is how long a stopping agent waits for its log.
@@ -45,7 +46,8 @@ func (a *Agent) openEngine(s *Settings) error {
 		return err
 	}
 	a.remote = remote.New(remote.Options{Datacenter: a.host.Self.Datacenter, Domain: a.host.Self.Domain, Hold: s.HoldTimeout,
-		QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime, Log: a.log.WithGroup("remote")}, types, a.port, a.host.Roster)
+		QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime, Log: a.log.WithGroup("remote"), Timeout: s.Limits.Timeout,
+		Rate: s.Limits.Rate, Burst: s.Limits.Burst}, types, a.port, a.host.Roster)
 	a.host.Door, a.host.Cluster = a.remote, a.remote
 	a.port.start()
 	return nil
@@ -64,11 +66,12 @@ func (a *Agent) openServer(s *Settings) error {
 	}
 	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, ID: a.host.Self.ID, Domain: a.host.Self.Domain,
 		Expect: expect, Rooms: a.features, Hold: s.HoldTimeout, QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir, Metrics: a.host.Metrics})
+		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir, Metrics: a.host.Metrics,
+		Limits: s.Limits.requests(), Timeout: s.Limits.Timeout})
 	if err != nil {
 		return err
 	}
-	o := consensus.Options{FS: a.host.Disk, Metrics: a.host.Metrics, ID: a.host.Self.ID, Bootstrap: lone(s, a.host.Self.Dev),
+	o := consensus.Options{FS: a.host.Disk, Metrics: a.host.Metrics, ID: a.host.Self.ID, NoPreVote: s.NoPreVote, Bootstrap: lone(s, a.host.Self.Dev),
 		Now: a.clock, Logger: a.log.WithGroup("server").WithGroup("raft"),
 		Address: net.JoinHostPort(a.host.Self.Address, strconv.Itoa(s.ServerPort)), Streams: a.port.Streams(),
 		Resolve: func(id string) (string, bool) {
@@ -114,25 +117,22 @@ func (a *Agent) openSurfaces(conf *settings) error {
 			routes = append(routes, p.Routes...)
 		}
 	}
-	extra := map[string]http.Handler{"/": http.HandlerFunc(a.front)}
-	if s.EnableDebug {
-		extra["/debug/pprof/"] = http.HandlerFunc(pprof.Index)
-		for name, h := range map[string]http.HandlerFunc{"cmdline": pprof.Cmdline, "profile": pprof.Profile,
-			"symbol": pprof.Symbol, "trace": pprof.Trace} {
-			extra["/debug/pprof/"+name] = h
-		}
+	a.ui = ui.New(conf.ui)
+	a.debug.Store(s.EnableDebug)
+	extra := map[string]http.Handler{"/": http.HandlerFunc(a.front), a.ui.Path(): a.served(a.ui.Serves, a.ui)}
+	for name, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile,
+		"symbol": pprof.Symbol, "trace": pprof.Trace} {
+		extra["/debug/pprof/"+name] = a.served(a.debug.Load, h)
 	}
-	var from []netip.Prefix
-	for _, text := range s.WriteFrom {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return fmt.Errorf("http_config.allow_write_http_from: %q is no network; write one like 10.0.0.0/8", text)
-		}
-		from = append(from, p)
+	from, err := prefixes(s.WriteFrom)
+	if err != nil {
+		return err
 	}
 	log := a.log.WithGroup("http")
-	var err error
-	a.http, err = httpd.New(httpd.Options{Logger: log, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
+	asked := func(ctx context.Context, from net.Addr) context.Context {
+		return caller.With(ctx, orElse(from.String(), from.Network()))
+	}
+	a.http, err = httpd.New(httpd.Options{Logger: log, TranslateAddresses: s.Translate, Context: asked, ResponseHeaders: s.ResponseHeaders, AlwaysPretty: a.host.Self.Dev,
 		DisableUnprintableFilter: s.NoPathFilter, MaxConnsPerClient: s.MaxConns,
 		MaxHeaderBytes: s.MaxHeaderBytes, HandshakeTimeout: s.HTTPSHandshake, DefaultQueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
 		DiscoveryMaxStale: s.MaxStale, NoCache: !s.UseCache, Extra: extra, OnRequest: telemetry.Requests(a.host),
@@ -145,8 +145,23 @@ func (a *Agent) openSurfaces(conf *settings) error {
 	return nil
 }
 
-// front answers the root, where Consul has its UI.
-func (a *Agent) front(w http.ResponseWriter, _ *http.Request) {
+// served is a handler that is there only while on says so; a reload may change that.
+func (a *Agent) served(on func() bool, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !on() {
+			httpd.UnknownPath(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// front answers the root: it leads to the web pages, if there are any.
+func (a *Agent) front(w http.ResponseWriter, r *http.Request) {
+	if a.ui.Serves() {
+		http.Redirect(w, r, a.ui.Path(), http.StatusMovedPermanently)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprint(w, "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.")
 }

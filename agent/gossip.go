@@ -55,42 +55,58 @@ type gossipSettings struct {
 // place.
 const leastReconnect = 8 * time.Hour
 
-// check refuses what no pool could obey. The error begins with the key.
+// check refuses what no pool could obey. The errors begin with the key.
 func (g *gossipSettings) check(server bool) error {
+	var all []error
+	add := func(key string, err error) {
+		if err != nil {
+			all = append(all, fmt.Errorf("%s: %w", key, err))
+		}
+	}
 	if g.Encrypt != "" {
-		if _, err := gossip.ParseKey(g.Encrypt); err != nil {
-			return fmt.Errorf("encrypt: %w", err)
-		}
+		_, err := gossip.ParseKey(g.Encrypt)
+		add("encrypt", err)
 	}
-	for key, list := range map[string][]string{"serf_lan_allowed_cidrs": g.LANNetworks, "serf_wan_allowed_cidrs": g.WANNetworks} {
-		if _, err := networks(list); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	for key, addr := range map[string]string{"serf_lan": g.LANBind, "serf_wan": g.WANBind} {
-		if _, err := netip.ParseAddr(addr); addr != "" && err != nil {
-			return fmt.Errorf("%s: %q is no IP address; write one like 127.0.0.1", key, addr)
-		}
-	}
-	for key, d := range map[string]time.Duration{"reconnect_timeout": g.Reconnect, "reconnect_timeout_wan": g.ReconnectWAN} {
-		if d < leastReconnect {
-			return fmt.Errorf("%s: %v is too short; use %v or more", key, d, leastReconnect)
-		}
-	}
+	_, err := networks(g.LANNetworks)
+	add("serf_lan_allowed_cidrs", err)
+	_, err = networks(g.WANNetworks)
+	add("serf_wan_allowed_cidrs", err)
+	add("serf_lan", address(g.LANBind))
+	add("serf_wan", address(g.WANBind))
+	add("reconnect_timeout", longEnough(g.Reconnect))
+	add("reconnect_timeout_wan", longEnough(g.ReconnectWAN))
 	if g.Advertise != 0 && server {
-		return fmt.Errorf("advertise_reconnect_timeout: it can only be used on a client agent; remove it here")
+		add("advertise_reconnect_timeout", errors.New("it can only be used on a client agent; remove it here"))
 	}
-	for key, zero := range map[string]bool{
-		"gossip_lan.gossip_interval": g.LAN.GossipInterval == 0, "gossip_wan.gossip_interval": g.WAN.GossipInterval == 0,
-		"gossip_lan.gossip_nodes": g.LAN.GossipNodes == 0, "gossip_wan.gossip_nodes": g.WAN.GossipNodes == 0,
-		"gossip_lan.probe_interval": g.LAN.ProbeInterval == 0, "gossip_wan.probe_interval": g.WAN.ProbeInterval == 0,
-		"gossip_lan.probe_timeout": g.LAN.ProbeTimeout == 0, "gossip_wan.probe_timeout": g.WAN.ProbeTimeout == 0,
-		"gossip_lan.suspicion_mult": g.LAN.SuspicionMult == 0, "gossip_wan.suspicion_mult": g.WAN.SuspicionMult == 0,
-		"gossip_lan.retransmit_mult": g.LAN.RetransmitMult == 0, "gossip_wan.retransmit_mult": g.WAN.RetransmitMult == 0,
-	} {
-		if zero {
-			return fmt.Errorf("%s: it must be more than 0; leave it out for the default", key)
+	for _, pool := range []struct {
+		name string
+		t    gossip.Timing
+	}{{"gossip_lan", g.timing(false)}, {"gossip_wan", g.timing(true)}} {
+		for _, n := range []struct {
+			key  string
+			zero bool
+		}{{"gossip_interval", pool.t.GossipInterval == 0}, {"gossip_nodes", pool.t.GossipNodes == 0},
+			{"probe_interval", pool.t.ProbeInterval == 0}, {"probe_timeout", pool.t.ProbeTimeout == 0},
+			{"suspicion_mult", pool.t.SuspicionMult == 0}, {"retransmit_mult", pool.t.RetransmitMult == 0}} {
+			if n.zero {
+				add(pool.name+"."+n.key, errors.New("it must be more than 0; leave it out for the default"))
+			}
 		}
+	}
+	return errors.Join(all...)
+}
+
+// address refuses what is no IP address; "" stands for another setting.
+func address(text string) error {
+	if _, err := netip.ParseAddr(text); text != "" && err != nil {
+		return fmt.Errorf("%q is no IP address; write one like 127.0.0.1", text)
+	}
+	return nil
+}
+
+func longEnough(d time.Duration) error {
+	if d < leastReconnect {
+		return fmt.Errorf("%v is too short; use %v or more", d, leastReconnect)
 	}
 	return nil
 }

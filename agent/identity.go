@@ -96,11 +96,18 @@ func sweep(fs disk.FS, dir string) error {
 // lockPatience is how long a starting agent waits for another to let go of the data directory.
 const lockPatience = 2 * time.Second
 
+func checkNodeID(id string) error {
+	if id != "" && !uuidForm.MatchString(strings.ToLower(id)) {
+		return fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", id, newUUID())
+	}
+	return nil
+}
+
 // nodeID returns the node's ID: the configured one, the one kept in the data directory, or a new one, which is kept.
 func nodeID(fs disk.FS, s *Settings) (string, error) {
 	id := strings.ToLower(s.NodeID)
-	if id != "" && !uuidForm.MatchString(id) {
-		return "", fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", s.NodeID, newUUID())
+	if err := checkNodeID(id); err != nil {
+		return "", err
 	}
 	fresh := newUUID
 	if s.DisableHost != nil && !*s.DisableHost {
@@ -152,6 +159,7 @@ func hostID(read func(name string) ([]byte, error)) (string, error) {
 // identity says who this agent is, from its settings.
 func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	self := room.Identity{Node: strings.TrimSpace(s.NodeName), ID: id, Datacenter: strings.ToLower(s.Datacenter),
+		Region: s.Region, Zone: s.Zone, Primary: strings.ToLower(orElse(s.Primary, s.Datacenter)),
 		Server: s.Server, Dev: dev, ServerPort: s.ServerPort, Bootstrap: lone(s, dev),
 		Reconnect: s.Gossip.Advertise, Replica: s.Server && s.ReadReplica}
 	if s.Expect > 1 {
@@ -170,6 +178,9 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	if !datacenterForm.MatchString(self.Datacenter) {
 		return self, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter)
 	}
+	if !datacenterForm.MatchString(self.Primary) {
+		return self, fmt.Errorf("primary_datacenter: %q may only hold letters, digits, - and _", s.Primary)
+	}
 	lan, err := advertised(s)
 	if err != nil {
 		return self, err
@@ -182,12 +193,17 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 	if self.Tagged, err = taggedAddresses(s, lan, wan); err != nil {
 		return self, err
 	}
-	self.Meta = map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
-	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
-		return self, fmt.Errorf("node_meta: %w", err)
-	}
-	maps.Copy(self.Meta, s.NodeMeta)
 	return self, nil
+}
+
+// nodeMeta is the metadata of this agent's node.
+func nodeMeta(s *Settings) (map[string]string, error) {
+	if err := catalog.CheckMeta(wire.PairsOf(s.NodeMeta), false); err != nil {
+		return nil, fmt.Errorf("node_meta: %w", err)
+	}
+	all := map[string]string{"consul-network-segment": "", "consul-version": build.Consul}
+	maps.Copy(all, s.NodeMeta)
+	return all, nil
 }
 
 // taggedAddresses are all addresses of the node by their names. Those that the agent knows itself go before those that only

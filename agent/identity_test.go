@@ -130,13 +130,19 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	if self.Node != "n1" || self.Datacenter != "dc1" || self.Address != "127.0.0.1" || self.Tagged["lan_ipv4"] != "127.0.0.1" ||
-		self.Meta["rack"] != "b2" || self.Meta["consul-version"] != "1.21.4" {
+		self.Primary != "dc1" {
 		t.Errorf("identity %+v", self)
+	}
+	if meta, err := nodeMeta(s); err != nil || meta["rack"] != "b2" || meta["consul-version"] != "1.21.4" {
+		t.Errorf("metadata %v %v", meta, err)
+	}
+	if _, err := nodeMeta(&Settings{NodeMeta: map[string]string{"consul-x": "1"}}); err == nil {
+		t.Error("reserved metadata is accepted")
 	}
 	for name, bad := range map[string]*Settings{
 		"datacenter": {NodeName: "n", Datacenter: "a.b", BindAddr: "127.0.0.1"},
 		"address":    {NodeName: "n", Datacenter: "dc1", BindAddr: "nowhere"},
-		"reserved":   {NodeName: "n", Datacenter: "dc1", BindAddr: "127.0.0.1", NodeMeta: map[string]string{"consul-x": "1"}},
+		"primary":    {NodeName: "n", Datacenter: "dc1", Primary: "a.b", BindAddr: "127.0.0.1"},
 	} {
 		if _, err := identity(bad, "consul.", "id", false); err == nil {
 			t.Errorf("%s: accepted", name)

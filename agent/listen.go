@@ -170,7 +170,7 @@ func (l *listeners) answer(s *Settings) error {
 	}
 	for _, ip := range addresses(orElse(s.DNSAddr, s.ClientAddr)) {
 		if strings.HasPrefix(ip, "unix:") {
-			return fmt.Errorf("addresses.dns: DNS address cannot be a unix socket (%s): set it to IP addresses, or ports.dns to -1", ip)
+			return noUnixDNS(ip)
 		}
 		udp, tcp, err := dns.Listen(net.JoinHostPort(ip, strconv.Itoa(s.DNSPort)))
 		if err != nil {

@@ -1,19 +1,18 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
-	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"rostra/engine/build"
 	"rostra/engine/room"
 	"rostra/kit/cli"
+	"rostra/kit/disk"
 	"rostra/kit/systemd"
 )
 
@@ -115,13 +115,14 @@ func configtest(features []room.Room, set *flag.FlagSet) func(*cli.Call) int {
 
 // validity says whether an agent could start with a configuration, as far as that can be told without starting one.
 func validity(c *cli.Call, features []room.Room, from config.Input, quiet bool) int {
-	conf := newSettings(features)
-	loaded, err := config.Load(from, conf.all()...)
-	if err == nil {
-		err = check(conf, loaded)
-	}
+	conf, loaded, err := read(features, from)
 	if err != nil {
-		return c.Fail("Config validation failed: %v", placed(err, loaded))
+		if loaded != nil {
+			for _, w := range loaded.Warnings {
+				fmt.Fprintln(c.Err, w)
+			}
+		}
+		return c.Fail("Config validation failed: %v", err)
 	}
 	for _, w := range warnings(conf, loaded) {
 		fmt.Fprintln(c.Err, w)
@@ -132,104 +133,10 @@ func validity(c *cli.Call, features []room.Room, from config.Input, quiet bool) 
 	return 0
 }
 
-// check refuses configurations that no agent could start with.
-func check(conf *settings, loaded *config.Loaded) error {
-	s := conf.agent
-	at := func(key string) string { return loaded.Origin(key) + ": " }
-	switch {
-	case !loaded.Dev && s.DataDir == "":
-		return errors.New("data_dir cannot be empty; set -data-dir, or use -dev to keep everything in memory")
-	case s.Bootstrap && !s.Server:
-		return errors.New(at("bootstrap") + "'bootstrap = true' requires 'server = true'")
-	case s.Expect > 0 && !s.Server:
-		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' requires 'server = true'")
-	case s.Bootstrap && s.Expect > 0:
-		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
-	case s.Expect > 0 && loaded.Dev:
-		return errors.New(at("bootstrap_expect") + "'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
-	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
-		return fmt.Errorf("%sperformance.raft_multiplier must be between 1 and 10, not %d", at("performance.raft_multiplier"), s.RaftMultiplier)
-	}
-	for key, port := range map[string]int{"ports.dns": s.DNSPort, "ports.http": s.HTTPPort, "ports.https": s.HTTPSPort, "ports.server": s.ServerPort,
-		"ports.serf_lan": s.SerfLANPort, "ports.serf_wan": s.SerfWANPort} {
-		if port > 65535 {
-			return fmt.Errorf("%s%s: %d is no port; use one up to 65535", at(key), key, port)
-		}
-	}
-	if _, err := parseLevel(s.LogLevel); err != nil {
-		return err
-	}
-	if err := s.Outlets.check(); err != nil {
-		return err
-	}
-	if _, _, err := s.TLS.conf(); err != nil {
-		return err
-	}
-	if _, _, err := s.TLS.https(); err != nil && s.HTTPSPort > 0 {
-		return err
-	}
-	if _, err := s.Unix.owner(); err != nil {
-		return err
-	}
-	if err := conf.dns.Check(s.Datacenter); err != nil {
-		return err
-	}
-	for _, group := range conf.all() {
-		if err := noNegative(reflect.ValueOf(group).Elem()); err != nil {
-			return err
-		}
-	}
-	for _, group := range conf.rooms {
-		if c, ok := group.(interface{ Check() error }); ok {
-			if err := c.Check(); err != nil {
-				return err
-			}
-		}
-	}
-	return s.Gossip.check(s.Server)
-}
-
-// warnings returns what somebody should look at, one line each.
-func warnings(conf *settings, loaded *config.Loaded) []string {
-	list := slices.Clone(loaded.Warnings)
-	if conf.agent.uncertified() {
-		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
-	}
-	return list
-}
-
-// noNegative refuses numbers and durations below zero in a settings struct: they mean something for ports
-// and for fields tagged as signed alone.
-func noNegative(group reflect.Value) error {
-	for i := range group.NumField() {
-		key, field := group.Type().Field(i).Tag.Get("key"), group.Field(i)
-		if key == "" && field.Kind() == reflect.Struct {
-			if err := noNegative(field); err != nil {
-				return err
-			}
-		}
-		if field.CanInt() && field.Int() < 0 && !strings.HasPrefix(key, "ports.") && group.Type().Field(i).Tag.Get("signed") == "" {
-			return fmt.Errorf("%s: %v cannot be negative; leave it out for the default", key, field)
-		}
-		if ttls, ok := field.Interface().(map[string]time.Duration); ok {
-			for name, ttl := range ttls {
-				if ttl < 0 {
-					return fmt.Errorf("%s: %v of %q cannot be negative", key, ttl, name)
-				}
-			}
-		}
-	}
-	return nil
-}
-
 func runAgent(features []room.Room, c *cli.Call) int {
-	conf := newSettings(features)
-	loaded, err := config.Load(config.Input{Args: c.Args}, conf.all()...)
-	if err == nil {
-		err = check(conf, loaded)
-	}
+	conf, loaded, err := read(features, config.Input{Args: c.Args})
 	if err != nil {
-		return c.Fail("==> %v", placed(err, loaded))
+		return c.Fail("==> %v", err)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -250,20 +157,6 @@ func runAgent(features []room.Room, c *cli.Call) int {
 	}
 	return a.attend(signals)
 }
-
-// keyed is the beginning of an error about a setting.
-var keyed = regexp.MustCompile(`^([a-z][a-z0-9_.]*): `)
-
-// placed puts before an error about a setting where that was set. loaded is nil if nothing could be loaded.
-func placed(err error, loaded *config.Loaded) error {
-	m := keyed.FindStringSubmatch(err.Error())
-	if m != nil && loaded != nil && loaded.Origin(m[1]) != "default" {
-		return fmt.Errorf("%s: %w", loaded.Origin(m[1]), err)
-	}
-	return err
-}
-
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // banner tells who is starting, in the form that people know.
 func banner(out io.Writer, s *Settings, self *room.Identity, encrypted bool) {
@@ -385,3 +278,44 @@ func (a *Agent) leavesOn(sig os.Signal) bool {
 	}
 	return leaves
 }
+
+// Routes lists the whole HTTP API, "METHOD path" a line, sorted, with ANY for a route that looks at the method itself: what
+// documentation and tests are held against. It opens the features on no agent, so they must not use the Host before they serve.
+func Routes(features []room.Room) ([]string, error) {
+	conf := newSettings(features)
+	if _, err := config.Load(config.Input{Args: []string{"-dev"}}, conf.all()...); err != nil {
+		return nil, err
+	}
+	var list []string
+	for i, f := range features {
+		if f.Open == nil {
+			continue
+		}
+		part, err := f.Open(&room.Host{Log: slog.New(slog.DiscardHandler), Disk: disk.OS(), Cluster: silent{}}, conf.rooms[i])
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the routes of %s: %w", f.Name, err)
+		}
+		for _, r := range part.Routes {
+			list = append(list, cmp.Or(r.Method, "ANY")+" "+r.Path)
+		}
+		if part.Close != nil {
+			if err := part.Close(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// silent is the cluster of no agent.
+type silent struct{ room.Cluster }
+
+// Usage returns the text of all agent flags.
+func Usage(features []room.Room) string { return config.Usage(newSettings(features).all()...) }
+
+// NewSettings returns all settings of an agent, as config.Load fills them: what documentation and tests are held against.
+func NewSettings(features []room.Room) []any { return newSettings(features).all() }
+
+// Reference returns the documentation of all configuration keys in Markdown.
+func Reference(features []room.Room) string { return config.Reference(newSettings(features).all()...) }

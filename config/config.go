@@ -50,9 +50,11 @@ func (l *Loaded) Origin(key string) string {
 }
 
 // Load reads all sources and fills the structs that settings point to; nils are skipped. The order is: defaults, -dev,
-// flags of lists, files, other flags, -hcl fragments; later ones win, lists concatenate, maps overlay. An error is one
-// line that names file, line, key and what to do, or flag.ErrHelp when the flags ask for help; the structs are then
-// unchanged.
+// flags of lists, files, other flags, -hcl fragments; later ones win, lists concatenate, maps overlay.
+//
+// An error about the command line is one line, or flag.ErrHelp when the flags ask for help; the structs are then unchanged.
+// What is wrong with the sources comes as Problems, all of it; the structs then hold what is right, for who looks for more
+// that is wrong.
 func Load(in Input, settings ...any) (*Loaded, error) {
 	s, err := newSchema(settings)
 	if err != nil {
@@ -67,7 +69,11 @@ func Load(in Input, settings ...any) (*Loaded, error) {
 	if err := l.sources(in, args); err != nil {
 		return nil, err
 	}
-	return l.out, l.finish()
+	l.finish()
+	if len(l.problems) > 0 {
+		return l.out, l.problems
+	}
+	return l.out, nil
 }
 
 // held is what the sources said about one setting so far.
@@ -77,11 +83,13 @@ type held struct {
 }
 
 type loader struct {
-	schema *schema
-	held   map[string]*held
-	out    *Loaded
+	schema   *schema
+	held     map[string]*held
+	out      *Loaded
+	problems Problems
 }
 
+// sources reads everything. Its error is one of the command line; all others become problems.
 func (l *loader) sources(in Input, args *arguments) error {
 	if args.format == "" {
 		args.format = in.Format
@@ -91,51 +99,45 @@ func (l *loader) sources(in Input, args *arguments) error {
 	}
 	for _, u := range args.uses {
 		if u.list {
-			if err := l.flag(u); err != nil {
-				return err
-			}
+			l.flag(u)
 		}
 	}
 	l.out.Paths = append(args.files, in.Files...)
 	for _, path := range l.out.Paths {
-		if err := l.path(path, args.format); err != nil {
-			return err
-		}
+		l.path(path, args.format)
 	}
 	for _, u := range args.uses {
 		if !u.list {
-			if err := l.flag(u); err != nil {
-				return err
-			}
+			l.flag(u)
 		}
 	}
 	for _, fragment := range append(args.hcl, in.HCL...) {
-		if err := l.text(source{flag: "hcl"}, []byte(fragment), parseHCL); err != nil {
-			return err
-		}
+		l.text(source{flag: "hcl"}, []byte(fragment), parseHCL)
 	}
 	return nil
 }
 
 // flag takes over one use of a flag on the command line.
-func (l *loader) flag(u use) error {
+func (l *loader) flag(u use) {
 	src := source{flag: u.name}
 	if u.ignored != "" {
 		l.warn(src, 0, u.ignored)
-		return nil
+		return
 	}
 	if u.renamed != "" {
 		l.warn(src, 0, fmt.Sprintf("The '-%s' flag is deprecated. Use the '-%s' flag instead.", u.name, u.renamed))
 	}
 	if u.setting == nil {
 		n := &node{kind: text, val: u.value}
-		return l.fate(src, u.key, u.key, lookup(u.key), n, 0)
+		l.note(u.key, l.fate(src, u.key, u.key, lookup(u.key), n, 0))
+		return
 	}
 	v, err := fromText(u.setting.typ, u.value)
 	if err != nil {
-		return fmt.Errorf("%s: %w", src.at(0), err)
+		l.note(u.setting.key, fmt.Errorf("%s: %w", src.at(0), err))
+		return
 	}
-	return l.hold(u.setting, v, src, 0)
+	l.note(u.setting.key, l.hold(u.setting, v, src, 0))
 }
 
 // hold merges one contribution into what is known of the setting. Defaults are not merged: they stand aside.
@@ -162,25 +164,21 @@ func (l *loader) hold(set *setting, v reflect.Value, src source, line int) error
 	return nil
 }
 
-// finish adds defaults, expands templates and, when nothing can fail any more, fills the structs.
-func (l *loader) finish() error {
-	values := make([]reflect.Value, len(l.schema.order))
-	for i, set := range l.schema.order {
+// finish adds defaults, expands templates and fills the structs.
+func (l *loader) finish() {
+	for _, set := range l.schema.order {
 		v, origin, err := l.value(set)
 		if err != nil {
-			return err
+			l.note(set.key, err)
+			continue
 		}
-		values[i] = v
 		if origin != "" {
 			l.out.origins[set.key] = origin
 		}
-	}
-	for i, set := range l.schema.order {
 		for _, f := range set.fields {
-			f.Set(values[i])
+			f.Set(v)
 		}
 	}
-	return nil
 }
 
 func (l *loader) value(set *setting) (v reflect.Value, origin string, err error) {

@@ -259,10 +259,9 @@ func TestRawObject(t *testing.T) {
 	}
 }
 
-func TestFailureLeavesSettingsAlone(t *testing.T) {
+func TestCommandLineFails(t *testing.T) {
 	a := &agentSettings{Datacenter: "before"}
-	dir := write(t, "c.hcl", "datacenter = \"after\"\nbogus = 1")
-	if _, err := Load(Input{Files: []string{dir}}, a); err == nil || a.Datacenter != "before" {
+	if _, err := Load(Input{Args: []string{"-datacenter=after", "-bogus"}}, a); err == nil || a.Datacenter != "before" {
 		t.Errorf("%v, %+v", err, a)
 	}
 	if _, err := Load(Input{Args: []string{"-h"}}, a); !errors.Is(err, flag.ErrHelp) {

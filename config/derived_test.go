@@ -117,7 +117,7 @@ func TestMistakesInStructs(t *testing.T) {
 	}
 }
 
-// fuzz loads arbitrary bytes: whatever they are, the answer is settings or one line of error.
+// fuzz loads arbitrary bytes: whatever they are, the answer is settings and one line for each problem.
 func fuzz(f *testing.F, parse reader, seeds ...string) {
 	for _, s := range append(seeds, seed, "", "{}", "\"", "a = <<X\n", "0") {
 		f.Add([]byte(s))
@@ -131,11 +131,12 @@ func fuzz(f *testing.F, parse reader, seeds ...string) {
 			t.Fatal(err)
 		}
 		l := &loader{schema: s, held: map[string]*held{}, out: &Loaded{origins: map[string]string{}}}
-		if err = l.text(source{file: "file"}, data, parse); err == nil {
-			err = l.finish()
-		}
-		if err != nil && (strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "file:")) {
-			t.Errorf("%q", err)
+		l.text(source{file: "file"}, data, parse)
+		l.finish()
+		for _, p := range l.problems {
+			if strings.Contains(p.Err.Error(), "\n") || !strings.HasPrefix(p.Err.Error(), "file:") {
+				t.Errorf("%q", p.Err)
+			}
 		}
 		for _, w := range l.out.Warnings {
 			if strings.Contains(w, "\n") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -57,7 +58,9 @@ func TestErrors(t *testing.T) {
 		{"f.hcl", "verify_incoming_rpc = true", "f.hcl:1: verify_incoming_rpc (tls.internal_rpc.verify_incoming) is not supported…"},
 		{"f.hcl", "verify_incoming_https = true", "f.hcl:1: verify_incoming_https (tls.https.verify_incoming) is not supported…"},
 		{"f.hcl", "tls { internal_rpc { verify_server_hostname = true } }", "f.hcl:1: tls.internal_rpc.verify_server_hostname is not supported…"},
-		{"f.hcl", "tls { grpc { cert_file = \"x\" } }", "f.hcl:1: tls.grpc.cert_file is not supported by this version of Rostra yet: remove it…"},
+		{"f.hcl", "raft_protocol = 2", "f.hcl:1: raft_protocol: servers speak version 3: set it to that, or remove it"},
+		{"f.hcl", "protocol = 1", "f.hcl:1: protocol: agents speak versions 2 and 3: set it to one of them, or remove it"},
+		{"f.hcl", "tls { grpc { verify_incoming = true } }", "f.hcl:1: tls.grpc.verify_incoming is not supported by this version of Rostra yet, and without it connections…"},
 		{"f.hcl", "auto_encrypt { tls = true }", "f.hcl:1: auto_encrypt.tls is not supported…"},
 		{"f.hcl", "tls_min_version = \"tls12\"", "f.hcl:1: tls_min_version (tls.defaults.tls_min_version) is not supported by this version of Rostra yet: remove it…"},
 		{"f.json", "{\"a\\nb\": 1}", `f.json:1: invalid config key "a\nb": remove it, or see the documentation for the keys there are`},
@@ -118,6 +121,7 @@ func TestWarnings(t *testing.T) {
 		`peering { enabled = true }`:                                    "peering: the service mesh is not part of this version of Rostra; the key has no effect",
 		`ports { grpc = 8502 }`:                                         "ports.grpc: gRPC serves the service mesh, which Rostra does not have yet; the port is not opened",
 		`ports { grpc_tls = 8503 }`:                                     "ports.grpc_tls: gRPC serves the service mesh, which Rostra does not have yet; the port is not opened",
+		`tls { grpc { cert_file = "x" } }`:                              "tls.grpc.cert_file: gRPC serves the service mesh, which Rostra does not have yet; the port is not opened",
 		`tls { https { verify_outgoing = true } }`:                      "tls.https.verify_outgoing: HTTPS only takes connections in; the key has no effect",
 		`acl { tokens { agent = "x" } }`:                                "acl.tokens.agent: ACLs are off; the key has no effect",
 		`telemetry { circonus_api_token = "x" }`:                        "telemetry.circonus_api_token: metrics are not sent to Circonus; the key has no effect",
@@ -164,5 +168,30 @@ func TestOldNames(t *testing.T) {
 		if _, err := Load(Input{Files: []string{write(t, "f.hcl", text)}}, &got); err != nil || got != want {
 			t.Errorf("%s: %+v %v", text, got, err)
 		}
+	}
+}
+
+// TestAllProblems: each thing that is wrong is told, in the order of the sources, and what is right is there all the same.
+func TestAllProblems(t *testing.T) {
+	dir := write(t, "a.hcl", "node_nam = \"x\"\nports { http = \"1\" dns = 53 }\nsegment = \"s\"\nservice { name = \"a\" }\nservice { name = \"b\" }",
+		"b.json", "{", "c.json", `{"datacenter": "dc9", "client_addr": "{{ GetInterfaceIP \"none7\" }}"}`)
+	a := &agentSettings{}
+	l, err := Load(Input{Args: []string{"-http-port=x", "-hcl", "nonsense_of_a_kind = 1"}, Files: []string{dir, dir + "/none.hcl"}}, a, &dnsSettings{})
+	var problems Problems
+	if !errors.As(err, &problems) || l == nil || a.Datacenter != "dc9" {
+		t.Fatalf("%v %+v", err, a)
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), dir+"/", ""), "\n")
+	for i, want := range []string{"a.hcl:1: invalid config key node_nam: did you mean node_name?",
+		"a.hcl:2: ports.http: expected a whole number", "a.hcl:2: ports.dns is not supported", "a.hcl:3: segment: Network segments",
+		"a.hcl:5: service is given more than once", "b.json:1: cannot read the JSON",
+		"cannot read configuration none.hcl", "flag -http-port: expected a whole number", "flag -hcl: invalid config key nonsense_of_a_kind",
+		"c.json:1: client_addr: the address template"} {
+		if i >= len(got) || !strings.HasPrefix(got[i], want) {
+			t.Errorf("problem %d of\n%s\nwant %s", i, strings.Join(got, "\n"), want)
+		}
+	}
+	if len(got) != 10 || !problems.Unread() || !problems.About("ports.http") || problems.About("datacenter") {
+		t.Errorf("%q", got)
 	}
 }

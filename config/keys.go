@@ -16,6 +16,7 @@ const (
 	enterprise                // accepted with Consul's warning
 	mesh                      // accepted with a warning
 	unopened                  // a listener that needs what is not there; accepted with a warning
+	fixed                     // refused but for the values that it has anyway
 	segmented                 // refused with Consul's text
 )
 
@@ -37,7 +38,7 @@ const tableNotYet = `
 	serf_lan_allowed_cidrs serf_wan_allowed_cidrs bootstrap=false bootstrap_expect=0 rejoin_after_leave=false
 	retry_join retry_join_wan retry_interval=30s retry_interval_wan=30s retry_max=0 retry_max_wan=0
 	leave_on_terminate=false skip_leave_on_interrupt=true server_rejoin_age_max reconnect_timeout=72h
-	reconnect_timeout_wan=72h advertise_reconnect_timeout protocol=2 protocol=3 disable_keyring_file
+	reconnect_timeout_wan=72h advertise_reconnect_timeout disable_keyring_file
 	domain=consul domain=consul. alt_domain recursors log_level log_json=false log_file log_rotate_bytes=0
 	log_rotate_duration=24h log_rotate_max_files=0 enable_syslog=false syslog_facility=LOCAL0 pid_file
 	enable_debug=false disable_remote_exec=true disable_coordinates=false disable_http_unprintable_char_filter=false
@@ -63,7 +64,7 @@ const tableNotYet = `
 	limits.request_limits.read_rate=-1 limits.request_limits.write_rate=-1
 	autopilot.cleanup_dead_servers=true autopilot.last_contact_threshold=200ms autopilot.max_trailing_logs=250
 	autopilot.min_quorum=0 autopilot.server_stabilization_time=10s
-	raft_protocol=3 raft_prevote_disabled=false
+	raft_prevote_disabled=false
 	gossip_lan.gossip_interval=200ms gossip_lan.gossip_nodes=3 gossip_lan.probe_interval=1s
 	gossip_lan.probe_timeout=500ms gossip_lan.suspicion_mult=4 gossip_lan.retransmit_mult=4
 	gossip_wan.gossip_interval=500ms gossip_wan.gossip_nodes=3 gossip_wan.probe_interval=5s
@@ -78,7 +79,7 @@ const tableNotYet = `
 	ui_config.metrics_proxy.add_headers ui_config.metrics_proxy.path_allowlist ui_config.dashboard_url_templates`
 
 const tableEnterprise = `
-	license_* partition read_replica non_voting_server audit reporting snapshot_agent dns_config.prefer_namespace
+	license_* partition read_replica audit reporting snapshot_agent dns_config.prefer_namespace
 	autopilot.redundancy_zone_tag autopilot.disable_upgrade_migration autopilot.upgrade_version_tag
 	acl.tokens.managed_service_provider acl.msp_disable_bootstrap acl.tokens.msp_disable_bootstrap`
 
@@ -109,6 +110,8 @@ const (
 	whyEncrypt = "without it gossip would travel unencrypted: remove it only on a network you trust"
 	whyTLS     = "without it connections would be neither encrypted nor verified: remove it only on a network you trust"
 )
+
+const noGRPC = "gRPC serves the service mesh, which Rostra does not have yet"
 
 // dottedKey is the one key with a dot in its own name.
 const dottedKey = "telemetry.disable_compat_1.9"
@@ -182,12 +185,19 @@ func makeTable() map[string]*row {
 	fill(tableEncrypt, row{outcome: guarded, why: whyEncrypt})
 	fill(tableTLS, row{outcome: guarded, why: whyTLS})
 	fill("segment segments", row{outcome: segmented})
+	fill("protocol=2 protocol=3", row{outcome: fixed, why: "agents speak versions 2 and 3: set it to one of them, or remove it"})
+	fill("raft_protocol=3", row{outcome: fixed, why: "servers speak version 3: set it to that, or remove it"})
 	fill("addresses.grpc addresses.grpc_tls ports.grpc ports.grpc_tls", row{outcome: unopened,
-		why: "gRPC serves the service mesh, which Rostra does not have yet"})
+		why: noGRPC})
 	for _, stanza := range []string{"defaults", "internal_rpc", "https", "grpc"} {
-		for _, key := range strings.Fields("ca_file ca_path cert_file key_file tls_min_version tls_cipher_suites use_auto_cert=false") {
-			fill("tls."+stanza+"."+key, row{outcome: notYet})
+		of := row{outcome: notYet}
+		if stanza == "grpc" {
+			of = row{outcome: unopened, why: noGRPC}
 		}
+		for _, key := range strings.Fields("ca_file ca_path cert_file key_file tls_min_version tls_cipher_suites") {
+			fill("tls."+stanza+"."+key, of)
+		}
+		fill("tls."+stanza+".use_auto_cert=false", row{outcome: mesh})
 		for _, key := range strings.Fields("verify_incoming=false verify_outgoing=false verify_server_hostname=false") {
 			fill("tls."+stanza+"."+key, row{outcome: guarded, why: whyTLS})
 		}
@@ -277,6 +287,8 @@ func (l *loader) fate(src source, name, path string, r *row, n *node, line int) 
 		return fmt.Errorf("%s: %s is not supported by this version of Rostra yet, and %s", at, name, r.why)
 	case notYet:
 		return fmt.Errorf("%s: %s is not supported by this version of Rostra yet: remove it to run without it", at, name)
+	case fixed:
+		return fmt.Errorf("%s: %s: %s", at, name, r.why)
 	case segmented:
 		return fmt.Errorf("%s: %s: Network segments are not supported in this version of Consul: remove it", at, name)
 	case ignored:

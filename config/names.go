@@ -66,6 +66,7 @@ var renamedKeys = map[string]renamed{
 	"verify_incoming_rpc":    {"tls.internal_rpc.verify_incoming", same},
 	"verify_server_hostname": {"tls.internal_rpc.verify_server_hostname", same},
 
+	"non_voting_server":        {"read_replica", same},
 	"recursor":                 {"recursors", asList},
 	"start_join":               {"retry_join", same},
 	"start_join_wan":           {"retry_join_wan", same},

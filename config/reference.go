@@ -50,6 +50,7 @@ var outcomes = []struct {
 }{
 	{notYet, "Refused by name until this version supports them, unless they ask for what it does anyway"},
 	{guarded, "Refused because who sets them relies on being protected"},
+	{fixed, "Refused but for the value that they have anyway"},
 	{segmented, "Refused, as by Consul's community edition"},
 	{unopened, "Accepted with a warning, the port is not opened"},
 	{ignored, "Accepted with a warning, without effect"},

@@ -48,27 +48,31 @@ func formatOf(path, format string) reader {
 }
 
 // path reads a file, or the files of a directory in the order of their names.
-func (l *loader) path(path, format string) error {
+func (l *loader) path(path, format string) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return cannotRead(path, err)
+		l.note("", cannotRead(path, err))
+		return
 	}
 	if !info.IsDir() {
 		parse := formatOf(path, format)
 		if parse == nil {
-			return fmt.Errorf("file %s has unknown extension; must be .hcl or .json, or config format must be set", path)
+			l.note("", fmt.Errorf("file %s has unknown extension; must be .hcl or .json, or config format must be set", path))
+			return
 		}
-		return l.file(path, parse)
+		l.file(path, parse)
+		return
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return cannotRead(path, err)
+		l.note("", cannotRead(path, err))
 	}
 	for _, e := range entries {
 		sub := filepath.Join(path, e.Name())
 		info, err := os.Stat(sub) // follows links
 		if err != nil {
-			return cannotRead(sub, err)
+			l.note("", cannotRead(sub, err))
+			continue
 		}
 		if info.IsDir() {
 			continue
@@ -78,11 +82,8 @@ func (l *loader) path(path, format string) error {
 			l.warn(source{file: sub}, 0, "skipped: its name ends in neither .hcl nor .json; use -config-format to read it all the same")
 			continue
 		}
-		if err := l.file(sub, parse); err != nil {
-			return err
-		}
+		l.file(sub, parse)
 	}
-	return nil
 }
 
 func cannotRead(path string, err error) error {
@@ -93,29 +94,33 @@ func cannotRead(path string, err error) error {
 	return fmt.Errorf("cannot read configuration %s: %w: check the path and its permissions", path, err)
 }
 
-func (l *loader) file(path string, parse reader) error {
+func (l *loader) file(path string, parse reader) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return cannotRead(path, err)
+		l.note("", cannotRead(path, err))
+		return
 	}
 	l.out.Sources = append(l.out.Sources, path)
-	return l.text(source{file: path}, data, parse)
+	l.text(source{file: path}, data, parse)
 }
 
 // text reads one source. Empty ones are skipped.
-func (l *loader) text(src source, data []byte, parse reader) error {
+func (l *loader) text(src source, data []byte, parse reader) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // editors on Windows begin files with it
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil
+		return
 	}
 	root, err := parse(data)
 	if err != nil {
 		var syn *syntaxError
 		if errors.As(err, &syn) {
-			return fmt.Errorf("%s: %w", src.at(syn.line), err)
+			err = fmt.Errorf("%s: %w", src.at(syn.line), err)
+		} else {
+			err = fmt.Errorf("%s: %w", src.name(), err)
 		}
-		return fmt.Errorf("%s: %w", src.name(), err)
+		l.note("", err)
+		return
 	}
 	w := &walk{loader: l, src: src, seen: map[string]bool{}}
-	return w.root(root)
+	w.root(root)
 }

@@ -23,48 +23,38 @@ type later struct {
 	line       int
 }
 
-func (w *walk) root(n *node) error {
-	if err := w.dedupe(n, ""); err != nil {
-		return err
-	}
+func (w *walk) root(n *node) {
+	w.dedupe(n, "")
 	n = w.watchAtTop(n)
-	if err := w.object(n, "", ""); err != nil {
-		return err
-	}
+	w.object(n, "", "")
 	for _, o := range w.late {
 		if set := w.schema.byKey[o.path]; set != nil && w.seen[o.path] && !set.isList() && !set.isMap() {
 			continue
 		}
-		if err := w.put(o.name, o.path, pair{val: o.val, line: o.line}); err != nil {
-			return err
-		}
+		w.put(o.name, o.path, pair{val: o.val, line: o.line})
 	}
-	return nil
 }
 
 // dedupe drops all but the last of the values that JSON gives one key, and says so; of definitions it refuses to lose any.
-func (w *walk) dedupe(n *node, path string) error {
+func (w *walk) dedupe(n *node, path string) {
 	for _, item := range n.items {
-		if err := w.dedupe(item, path); err != nil {
-			return err
-		}
+		w.dedupe(item, path)
 	}
 	last := map[string]int{}
 	for i, p := range n.pairs {
-		if err := w.dedupe(p.val, join(path, printable(p.key))); err != nil {
-			return err
-		}
+		w.dedupe(p.val, join(path, printable(p.key)))
 		if first, ok := last[p.key]; ok {
 			if plural := single[strings.ToLower(p.key)]; path == "" && plural != "" {
-				return w.twice(p.line, strings.ToLower(p.key), plural)
+				w.twice(p.line, strings.ToLower(p.key), plural)
+			} else {
+				w.warn(w.src, p.line, fmt.Sprintf("%s is given twice, first on line %d: the last one counts",
+					join(path, printable(p.key)), n.pairs[first].line))
 			}
-			w.warn(w.src, p.line, fmt.Sprintf("%s is given twice, first on line %d: the last one counts",
-				join(path, printable(p.key)), n.pairs[first].line))
 		}
 		last[p.key] = i
 	}
 	if len(last) == len(n.pairs) {
-		return nil
+		return
 	}
 	var kept []pair
 	for i, p := range n.pairs {
@@ -73,82 +63,84 @@ func (w *walk) dedupe(n *node, path string) error {
 		}
 	}
 	n.pairs = kept
-	return nil
 }
 
-func (w *walk) twice(line int, key, plural string) error {
-	return fmt.Errorf("%s: %s is given more than once in this source: write %s = [ … ], or one %s block for each",
-		w.src.at(line), key, plural, plural)
+func (w *walk) twice(line int, key, plural string) {
+	w.note(plural, fmt.Errorf("%s: %s is given more than once in this source: write %s = [ … ], or one %s block for each",
+		w.src.at(line), key, plural, plural))
 }
 
 // object walks the keys of a group. name is the group as written, path as understood.
-func (w *walk) object(n *node, name, path string) error {
+func (w *walk) object(n *node, name, path string) {
 	for _, p := range n.pairs {
 		p.key = printable(p.key)
 		if strings.Contains(p.key, ".") && strings.ToLower(join(path, p.key)) != dottedKey {
-			return w.unknown(join(name, p.key), p.line)
+			w.unknown(join(name, p.key), p.line)
+			continue
 		}
 		if p.val.kind == null {
 			if sub := join(path, strings.ToLower(p.key)); !w.known(sub) {
-				return w.unknown(join(name, p.key), p.line)
+				w.unknown(join(name, p.key), p.line)
 			}
 			continue
 		}
-		if err := w.put(join(name, p.key), join(path, strings.ToLower(p.key)), p); err != nil {
-			return err
-		}
+		w.put(join(name, p.key), join(path, strings.ToLower(p.key)), p)
 	}
-	return nil
 }
 
 // put takes one key over, whatever it is.
-func (w *walk) put(name, path string, p pair) error {
+func (w *walk) put(name, path string, p pair) {
 	if plural, ok := single[path]; ok {
 		if p.val.kind == list && len(p.val.items) > 1 {
-			return w.twice(p.val.items[len(p.val.items)-1].line, path, plural)
+			w.twice(p.val.items[len(p.val.items)-1].line, path, plural)
+			return
 		}
 		w.late = append(w.late, later{name, plural, p.val, p.line})
-		return nil
+		return
 	}
 	if old, ok := renamedKeys[path]; ok {
 		w.warn(w.src, p.line, fmt.Sprintf("The '%s' field is deprecated. Use the '%s' field instead.", path, old.to))
 		w.late = append(w.late, later{name, old.to, old.convert(p.val), p.line})
-		return nil
+		return
 	}
-	if set := w.schema.byKey[path]; set != nil {
-		return w.set(set, name, p)
-	}
-	if r := lookup(path); r != nil && !w.group(path) {
-		return w.fate(w.src, name, path, r, p.val, p.line)
-	}
-	if w.group(path) {
+	set, r := w.schema.byKey[path], lookup(path)
+	switch {
+	case set != nil:
+		w.set(set, name, p)
+	case r != nil && !w.group(path):
+		w.note(path, w.fate(w.src, name, path, r, p.val, p.line))
+	case w.group(path):
 		obj, ok := p.val.single()
 		if !ok {
-			return w.wrong(name, p.line, needObject(p.val))
+			w.wrong(name, path, p.line, needObject(p.val))
+			return
 		}
-		return w.object(obj, name, path)
+		w.object(obj, name, path)
+	default:
+		if r = above(path); r == nil {
+			w.unknown(name, p.line)
+			return
+		}
+		w.note(path, w.fate(w.src, name, path, r, p.val, p.line))
 	}
-	if r := above(path); r != nil {
-		return w.fate(w.src, name, path, r, p.val, p.line)
-	}
-	return w.unknown(name, p.line)
 }
 
-func (w *walk) set(set *setting, name string, p pair) error {
+func (w *walk) set(set *setting, name string, p pair) {
 	v, err := decode(set, p.val, w.src, name, p.line)
 	if err != nil {
-		return w.wrong(name, p.line, err)
+		w.wrong(name, set.key, p.line, err)
+		return
 	}
 	w.seen[set.key] = true
-	return w.hold(set, v, w.src, p.line)
+	w.note(set.key, w.hold(set, v, w.src, p.line))
 }
 
-func (w *walk) wrong(name string, line int, err error) error {
+func (w *walk) wrong(name, path string, line int, err error) {
 	var t *wrongType
 	if errors.As(err, &t) && t.line > 0 {
 		line = t.line
 	}
-	return fmt.Errorf("%s: %s: %w", w.src.at(line), name, err)
+	w.note(path, fmt.Errorf("%s: %s: %w", w.src.at(line), name, err))
 }
 
 func (w *walk) known(path string) bool {
@@ -169,18 +161,24 @@ func (w *walk) group(path string) bool {
 	return false
 }
 
+// mostSuggestions is how many wrong keys are compared with all that there are: a file of something else altogether should
+// not take long to refuse.
+const mostSuggestions = 50
+
 // unknown refuses a key and suggests the nearest one: in the same block, or of the same name in another.
-func (w *walk) unknown(name string, line int) error {
+func (w *walk) unknown(name string, line int) {
 	var keys []string
-	for _, set := range w.schema.order {
-		keys = append(keys, set.key)
+	if len(w.problems) < mostSuggestions {
+		for _, set := range w.schema.order {
+			keys = append(keys, set.key)
+		}
+		keys = append(keys, knownKeys()...)
 	}
-	keys = append(keys, knownKeys()...)
-	msg := fmt.Sprintf("%s: invalid config key %s", w.src.at(line), name)
+	mend := "remove it, or see the documentation for the keys there are"
 	if near := suggestKey(strings.ToLower(name), keys); near != "" {
-		return fmt.Errorf("%s: did you mean %s?", msg, near)
+		mend = "did you mean " + near + "?"
 	}
-	return fmt.Errorf("%s: remove it, or see the documentation for the keys there are", msg)
+	w.note(strings.ToLower(name), fmt.Errorf("%s: invalid config key %s: %s", w.src.at(line), name, mend))
 }
 
 // watchAtTop finds a watch whose keys lie at the top of a file, as small examples have it, and turns it into a watches

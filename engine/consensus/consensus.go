@@ -117,6 +117,7 @@ type Options struct {
 
 	HeartbeatTimeout time.Duration // 500 ms without a leader starts an election
 	ElectionTimeout  time.Duration // 500 ms, at least HeartbeatTimeout
+	NoPreVote        bool          // stand for election without asking first whether it could be won
 	// LeaderLease without a quorum ends leadership; its most and its default are HeartbeatTimeout: a leader that gave up
 	// before its followers would do so only means an election more. TestPauses has the figures.
 	LeaderLease time.Duration
@@ -185,6 +186,7 @@ func (o *Options) raftConfig(notify chan<- bool) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = o.HeartbeatTimeout, o.ElectionTimeout, o.LeaderLease
+	c.PreVoteDisabled = o.NoPreVote
 	c.MaxAppendEntries = maxAppendEntries
 	c.SnapshotInterval, c.SnapshotThreshold = 24*365*time.Hour, ^uint64(0)
 	c.TrailingLogs = 0

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -253,5 +254,15 @@ func TestDiskStalls(t *testing.T) {
 			}
 			w.done()
 		})
+	}
+}
+
+// TestNoPreVote: what raft_prevote_disabled sets reaches Raft, which asks before it stands unless told otherwise.
+func TestNoPreVote(t *testing.T) {
+	for _, off := range []bool{true, false} {
+		o := Options{ID: "s1", NoPreVote: off, Logger: slog.New(slog.DiscardHandler)}
+		if c := o.raftConfig(nil); c.PreVoteDisabled != off {
+			t.Errorf("%v became %v", off, c.PreVoteDisabled)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -30,6 +31,7 @@ type Clients struct {
 	types *Types
 	port  Caller
 	hold  time.Duration // how long servers wait for a leader
+	limit atomic.Int64  // of an answer's time; 0: none
 
 	mu     sync.Mutex // guards list and closed
 	list   map[rpc.Target]*Client
@@ -40,6 +42,19 @@ type Clients struct {
 // NewClients returns an empty set. hold is how long a server that is asked may wait for a leader.
 func NewClients(types *Types, port Caller, hold time.Duration) *Clients {
 	return &Clients{types: types, port: port, hold: hold, list: map[rpc.Target]*Client{}}
+}
+
+// SetTimeout changes how long an answer may take beside a blocking query's wait; 0, or longer than a server may take for it,
+// leaves it at that.
+func (s *Clients) SetTimeout(d time.Duration) { s.limit.Store(int64(d)) }
+
+// timeout is how long an answer may take.
+func (s *Clients) timeout() time.Duration {
+	most := s.hold + patience
+	if limit := time.Duration(s.limit.Load()); limit > 0 {
+		return min(limit, most)
+	}
+	return most
 }
 
 // mostClients bounds the set: clients hold no connection, so to forget them all costs nothing.
@@ -160,7 +175,7 @@ func (c *Client) send() {
 		for i, p := range batch {
 			ask.List[i] = p.ask
 		}
-		ctx, end := context.WithTimeout(context.Background(), c.all.hold+patience)
+		ctx, end := context.WithTimeout(context.Background(), c.all.timeout())
 		var said outcomes
 		err := c.call(ctx, methodApply, &ask, &said)
 		end()
@@ -222,7 +237,7 @@ func (c *Client) call(ctx context.Context, method string, ask msgp.Marshaler, sa
 
 // within bounds a call: by what the server may wait, and for a blocking read its wait.
 func (c *Client) within(ctx context.Context, o room.Options) (context.Context, context.CancelFunc) {
-	limit := c.all.hold + patience
+	limit := c.all.timeout()
 	switch {
 	case o.Index > 0 && o.Wait > 0:
 		limit += o.Wait

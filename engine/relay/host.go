@@ -8,6 +8,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"rostra/engine/caller"
 	"rostra/engine/room"
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
@@ -106,6 +107,8 @@ func (h *Host) Call(ctx context.Context, from rpc.Peer, method string, body []by
 		if err := from.Serves(); err != nil {
 			return nil, err
 		}
+	case methodApply, methodRead, methodCall:
+		ctx = caller.With(ctx, from.Address)
 	}
 	switch method {
 	case methodApply:

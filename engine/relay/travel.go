@@ -175,6 +175,9 @@ func (t *Types) Answers(q room.Query) (room.Codec, bool) {
 	return known.Answer, is
 }
 
+// NameOf returns what a Query is called on its way, "" if it does not travel.
+func (t *Types) NameOf(q room.Query) string { return t.byType[reflect.TypeOf(q)].Name }
+
 func (t *Types) readCall(name string, b []byte) (room.Procedure, room.Codec, error) {
 	known, is := t.calls[name]
 	if !is {

@@ -57,9 +57,10 @@ func (c *choice) living() (n int) {
 	return n
 }
 
-// pick returns the server to ask; false if none is known.
-func (c *choice) pick() (roster.Server, bool) {
-	list := c.alive()
+// pick returns the server to ask, none of those to be left out; false if none is known. Where some are left out the
+// agent's own server stays the same.
+func (c *choice) pick(not ...string) (roster.Server, bool) {
+	list := slices.DeleteFunc(c.alive(), func(s roster.Server) bool { return slices.Contains(not, s.ID) })
 	if len(list) == 0 {
 		return roster.Server{}, false
 	}
@@ -69,7 +70,9 @@ func (c *choice) pick() (roster.Server, bool) {
 		return list[i], true
 	}
 	s := c.best(list)
-	c.current = s.ID
+	if len(not) == 0 {
+		c.current = s.ID
+	}
 	return s, true
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/rate"
 )
 
 // ErrNoServers is the answer while the agent knows no server, or none that lives.
@@ -32,6 +34,9 @@ type Options struct {
 	QueryTime    time.Duration // a blocking query's default wait; default 300 s
 	MaxQueryTime time.Duration // its longest; default 600 s
 	Log          *slog.Logger
+	Timeout      time.Duration // how long an answer may take (limits.rpc_client_timeout); 0: as long as servers may wait
+	Rate         float64       // calls to servers a second (limits.rpc_rate); 0 or below: no bound
+	Burst        int           // of them at once (limits.rpc_max_burst)
 }
 
 // Remote is the door of a client agent. Create it with New and Run it.
@@ -42,12 +47,13 @@ type Remote struct {
 	choice  choice
 	cells   cells
 	stats   counters
+	limit   limit
 	tie     atomic.Pointer[tie] // nil before the first stream
 }
 
 // counters count since the start.
 type counters struct {
-	calls, failed, streams atomic.Uint64
+	calls, failed, exceeded, streams atomic.Uint64
 }
 
 var (
@@ -72,7 +78,46 @@ func New(o Options, types *relay.Types, port relay.Caller, servers *roster.Roste
 	r := &Remote{opts: o, types: types, clients: relay.NewClients(types, port, o.Hold)}
 	r.choice.roster = servers
 	r.cells.init()
+	r.SetRate(o.Rate, o.Burst)
+	r.SetTimeout(o.Timeout)
 	return r
+}
+
+// limit bounds the calls that this agent makes, so that one agent cannot take the servers for itself. The one stream that
+// keeps live answers current is none of them.
+type limit struct {
+	rate.Limit
+
+	mu   sync.Mutex // guards said
+	said time.Time  // when the log last told
+}
+
+// SetTimeout changes how long an answer may take.
+func (r *Remote) SetTimeout(d time.Duration) { r.clients.SetTimeout(d) }
+
+// SetRate changes how many calls a second this agent makes; a rate of 0 or below does not bound them.
+func (r *Remote) SetRate(a float64, burst int) { r.limit.Set(a, burst) }
+
+// limitSaid is how seldom the log tells that calls are refused.
+const limitSaid = time.Minute
+
+func (r *Remote) admit() error {
+	l, now := &r.limit, time.Now()
+	if l.Allow(now) {
+		return nil
+	}
+	r.stats.exceeded.Add(1)
+	l.mu.Lock()
+	due := now.Sub(l.said) >= limitSaid
+	if due {
+		l.said = now
+	}
+	l.mu.Unlock()
+	if due {
+		r.opts.Log.Warn("a call to the servers is over the rate limit of this agent; more within a minute are only counted",
+			"limit", "limits.rpc_rate", "metric", "client.rpc.exceeded")
+	}
+	return fault.New(fault.Busy, "RPC rate limit exceeded (limits.rpc_rate of this agent)")
 }
 
 // Run keeps the live answers current until ctx ends.
@@ -95,18 +140,27 @@ const (
 )
 
 // ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
-// if that can do no harm, when it may have. Where gossip says that no server lives each is tried once, for it may be wrong.
+// if that can do no harm, when it may have. A server that has no room for it is asked once, and stays the one that this agent
+// talks to. Where gossip says that no server lives each is tried once, for it may be wrong.
 func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.Context, *relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
 	var v T
 	var meta room.Meta
+	if err := r.admit(); err != nil {
+		return v, meta, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	end := time.NewTimer(r.opts.Hold)
 	defer end.Stop()
-	dead := 0 // tries with none alive
+	dead := 0         // tries with none alive
+	var full []string // servers that are over their rate,
+	var over error    // and what the last of them said
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		server, known := r.choice.pick()
-		if !known {
+		server, known := r.choice.pick(full...)
+		switch {
+		case !known && over != nil:
+			return v, meta, over
+		case !known:
 			return v, meta, ErrNoServers
 		}
 		r.stats.calls.Add(1)
@@ -115,7 +169,13 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.
 			v, meta, err = one(ctx, r.client(server))
 			return v, err
 		})
-		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)) {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return v, meta, err
+		case fault.Is(err, fault.Elsewhere):
+			full, over = append(full, server.ID), err
+			continue
+		case !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)):
 			return v, meta, err
 		}
 		r.stats.failed.Add(1)
@@ -220,7 +280,8 @@ func (r *Remote) Unarchive(ctx context.Context, body io.Reader, o room.Options) 
 // Counters returns what this door counted since its start.
 func (r *Remote) Counters() map[string]uint64 {
 	return map[string]uint64{"remote.calls": r.stats.calls.Load(), "remote.calls.failed": r.stats.failed.Load(),
-		"remote.streams": r.stats.streams.Load(), "remote.subscriptions": uint64(r.cells.count())}
+		"remote.calls.exceeded": r.stats.exceeded.Load(),
+		"remote.streams":        r.stats.streams.Load(), "remote.subscriptions": uint64(r.cells.count())}
 }
 
 // Restored closes when an archive next replaces the state.

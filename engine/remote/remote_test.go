@@ -11,6 +11,7 @@ import (
 	"rostra/engine/gossip"
 	"rostra/engine/room"
 	"rostra/engine/roster"
+	"rostra/engine/server"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
 )
@@ -261,4 +262,72 @@ func TestChoice(t *testing.T) {
 	if s, is := c.pick(); !is || s.ID == "s3" {
 		t.Errorf("with all failed it asks %v %v: one that left cannot answer, the others may", s.ID, is)
 	}
+}
+
+// TestOwnRate: an agent makes so many calls to servers and no more (limits.rpc_rate); what it is told unasked is none of them.
+func TestOwnRate(t *testing.T) {
+	l := newLab(t, 1)
+	l.leader()
+	agent := l.agent()
+	l.put(agent, "a", "1")
+	agent.SetRate(0.001, 3)
+	for i := range 5 {
+		_, _, err := agent.Read(context.Background(), get{"a"}, byDefault)
+		if i < 3 && err != nil || i >= 3 && (!fault.Is(err, fault.Busy) || fault.Status(err) != 429 || err.Error() != "RPC rate limit exceeded (limits.rpc_rate of this agent)") {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+	}
+	if _, _, err := agent.Apply(context.Background(), &put{note{"a", "2"}}, byDefault); !fault.Is(err, fault.Busy) {
+		t.Errorf("a write: %v", err)
+	}
+	if n := agent.Counters()["remote.calls.exceeded"]; n != 3 {
+		t.Errorf("%d are counted", n)
+	}
+	if a, _, err := agent.Read(context.Background(), get{"a"}, stale); err != nil || a.Value != (text{"1"}) {
+		t.Errorf("a live answer: %v %v", a.Value, err)
+	}
+	agent.SetRate(-1, 3)
+	for range 20 {
+		if _, _, err := agent.Read(context.Background(), get{"a"}, byDefault); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestServersRate: where one server has no room for a request another may have (limits.request_limits).
+func TestServersRate(t *testing.T) {
+	l := newLab(t, 3)
+	l.leader()
+	agent := l.agent()
+	l.put(agent, "a", "1")
+	for _, s := range l.servers {
+		s.SetLimits(server.Limits{Mode: server.LimitsEnforcing, Read: 0.1, Write: -1}) // one at once
+	}
+	held := agent.choice.held()
+	served := 0
+	for range 6 {
+		began := time.Now()
+		_, _, err := agent.Read(context.Background(), get{"a"}, byDefault)
+		switch {
+		case err == nil:
+			served++
+		case !fault.Is(err, fault.Elsewhere) || fault.Status(err) != 429:
+			t.Errorf("over the rate of all: %v", err)
+		case time.Since(began) > time.Second:
+			t.Errorf("to learn that took %v", time.Since(began))
+		}
+	}
+	if now := agent.choice.held(); now != held {
+		t.Errorf("the agent has left %s for %s", held, now)
+	}
+	if served != 3 {
+		t.Errorf("%d of 6 reads are served by three servers with room for one each", served)
+	}
+}
+
+// held is the server that an agent talks to.
+func (c *choice) held() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
 }

@@ -13,6 +13,14 @@ type Placed interface {
 	NodeAt(i int) string // the name of the node that element i is on
 }
 
+// abroad is a list whose elements other datacenters may reach at other addresses. Abroad returns it with those.
+type abroad interface{ Abroad() any }
+
+// Translates reports whether answers about a datacenter, "" for the agent's own, are to hold the addresses for others.
+func (h *Host) Translates(datacenter string) bool {
+	return h.Translate && datacenter != "" && datacenter != h.Self.Datacenter
+}
+
 // Sorter orders lists by round-trip time. The coordinates it needs are a feature that stands above those whose lists it
 // sorts, so it lies on the Shelf; while there is none, nothing is sorted.
 type Sorter interface {
@@ -42,9 +50,12 @@ func originOf(r *httpd.Request, h *Host) (node, address string) {
 
 // ReplyNear is Reply with the elements of a Placed list in the order that ?near asks for. It is a step after sharing: the
 // shared answer stays as it is, and the index is that of the answer. Coordinates of different datacenters cannot be compared,
-// so answers of another one are not sorted.
+// so answers of another one are not sorted. With translate_wan_addrs they show how that is reached from here.
 func (a Answer) ReplyNear(r *httpd.Request, h *Host, m Meta) httpd.Reply {
 	p := &r.Params
+	if l, ok := a.Value.(abroad); ok && h.Translates(p.Datacenter) {
+		return httpd.Reply{Value: l.Abroad(), Meta: &m}
+	}
 	list, ok := a.Value.(Placed)
 	if p.Near == "" || !ok || list.Len() < 2 || p.Datacenter != "" && p.Datacenter != h.Self.Datacenter {
 		return a.Reply(m)

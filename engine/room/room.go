@@ -14,6 +14,7 @@ import (
 	"rostra/kit/cli"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 	"rostra/kit/metric"
 	"rostra/kit/store"
 )
@@ -53,10 +54,12 @@ type Identity struct {
 	Node       string // node name
 	ID         string // node ID, a UUID
 	Datacenter string // lower-case
+	Primary    string // the datacenter whose access rules count for all, lower-case
 	Domain     string // DNS domain with its last dot
 	Address    string // advertised IP
 	Tagged     map[string]string
-	Meta       map[string]string
+	Region     string // where it stands, for people
+	Zone       string
 	Server     bool
 	Dev        bool
 	ServerPort int
@@ -77,16 +80,18 @@ type Host struct {
 	Log        *slog.Logger
 	Disk       disk.FS      // where Dir lies
 	Dir        string       // the data directory; "" keeps everything in memory
+	Translate  bool         // translate_wan_addrs
 	Cluster    Cluster      // the servers
 	Raft       Raft         // their log; nil on agents that are not servers
 	LAN, WAN   *gossip.Pool // WAN is nil on agents that are not servers
 	Roster     *roster.Roster
-	Certs      *cert.Keeper     // those of this agent between agents; nil where no agent runs
-	HTTPSCerts *cert.Keeper     // those of its HTTPS port; nil if it has none
-	Reports    *Reports         // what it says of itself
-	Metrics    *metric.Registry // what it measures; nil, as in tests, measures nothing
-	Shelf      *shelf.Shelf     // what features of this agent leave for each other
-	Agent      Agent            // the process itself
+	Certs      *cert.Keeper                   // those of this agent between agents; nil where no agent runs
+	HTTPSCerts *cert.Keeper                   // those of its HTTPS port; nil if it has none
+	Meta       *live.Value[map[string]string] // the metadata of its node, which a reload changes; nil, as in tests, is none
+	Reports    *Reports                       // what it says of itself
+	Metrics    *metric.Registry               // what it measures; nil, as in tests, measures nothing
+	Shelf      *shelf.Shelf                   // what features of this agent leave for each other
+	Agent      Agent                          // the process itself
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.

@@ -155,7 +155,7 @@ func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless b
 		var v T
 		var meta room.Meta
 		v, meta, err = ask(patient, to, o)
-		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !fault.Is(err, fault.Unknown) {
+		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !fault.Is(err, fault.Unknown) && !fault.Is(err, fault.Elsewhere) {
 			return v, meta, err
 		}
 		if patient.Err() != nil || fault.Is(err, fault.Unknown) && !harmless {
@@ -167,6 +167,7 @@ func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless b
 	}
 	s.opts.Log.Debug("no server of the datacenter answers", "datacenter", o.Datacenter, "error", err)
 	switch {
+	case fault.Is(err, fault.Elsewhere):
 	case harmless || fault.Is(err, fault.NotApplied):
 		err = errUnreachable
 	case patient.Err() != nil:
@@ -219,7 +220,11 @@ func (s *Server) Propose(ctx context.Context, list []relay.Proposal, final bool)
 	var entries [][]byte
 	var at []int
 	for i, p := range list {
-		entry, err := s.encode(p.Command)
+		err := s.within(ctx, true, p.Command.Name())
+		var entry []byte
+		if err == nil {
+			entry, err = s.encode(p.Command)
+		}
 		if err == nil {
 			err = s.allowed(p.Command, p.Options)
 		}

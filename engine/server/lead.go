@@ -19,6 +19,7 @@ func (s *Server) Attach(n *consensus.Node, h *room.Host, port relay.Caller) {
 	s.node, s.host = n, h
 	if port != nil {
 		s.clients = relay.NewClients(s.types, port, s.opts.Hold)
+		s.SetTimeout(s.opts.Timeout)
 	}
 }
 

@@ -35,6 +35,8 @@ type Options struct {
 	Lineage      func() string // makes the identity of a new history; a random UUID
 	Metrics      *metric.Registry
 	Dir          string // where an archive is unpacked before it replaces the state; "" in memory
+	Limits       Limits
+	Timeout      time.Duration // how long an answer of another server may take (limits.rpc_client_timeout); 0: as long as it may wait
 }
 
 // Server is the door and the state machine of one server. Create it with New, hand it to consensus.Open as the Machine,
@@ -52,16 +54,22 @@ type Server struct {
 	views   views
 	marks   marks
 
-	ready   atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
-	whole   chan struct{}        // closed once everything committed before the start has been applied
-	once    sync.Once            // closes whole
-	ended   chan struct{}        // closed when Run returns
+	ready atomic.Pointer[term] // the term in which this server leads and its state is whole; nil otherwise
+	wholeness
+	ended   chan struct{} // closed when Run returns
 	signals signals
 	formed  atomic.Pointer[[]string] // with whom this process has formed the cluster
 	stats   counters
 	meters  meters
+	limits  limits
 
 	restoring sync.RWMutex // held by a restore; writers share it
+}
+
+// wholeness says when the state holds what it must before anybody is answered.
+type wholeness struct {
+	whole chan struct{} // closed once everything committed before the start has been applied
+	once  sync.Once     // closes whole
 }
 
 // signals are channels that close and are replaced when something has happened.
@@ -116,7 +124,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, whole: make(chan struct{}),
+	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, wholeness: wholeness{whole: make(chan struct{})},
 		ended: make(chan struct{})}
 	s.signals.init()
 	tables := []store.AnyTable{levels}
@@ -127,6 +135,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.store = store.New(tables, triggers, o.History)
 	s.meters.init(&o)
+	s.limits.init(&o)
 	s.answers.init(s)
 	s.rounds.run = s.round
 	return s, nil
@@ -141,6 +150,9 @@ func NewTypes(rooms []room.Room) (*relay.Types, error) {
 
 // Apply carries a Command through the log and returns what its Run returned.
 func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
+	if err := s.within(ctx, true, c.Name()); err != nil {
+		return nil, room.Meta{}, err
+	}
 	if !s.own(o) {
 		entry, err := s.encodeFor(c, o.Datacenter)
 		if err != nil {

@@ -40,7 +40,7 @@ func (s *Server) Counters() map[string]uint64 {
 		"commands": c.Commands, "entries": c.Entries, "appends": c.Appends, "syncs": c.Syncs, "snapshots": c.Snapshots,
 		"applied_commands": s.stats.commands.Load(), "applied_entries": s.stats.entries.Load(),
 		"evaluations": s.stats.evaluations.Load(), "blocking_queries": uint64(s.stats.blocking.Load()),
-		"compared_states": s.stats.compared.Load(), "index": s.store.Index(),
+		"compared_states": s.stats.compared.Load(), "requests_over_limit": s.limits.over.Load(), "index": s.store.Index(),
 	}
 }
 

@@ -14,6 +14,16 @@ import (
 // Name is the Command's name in the log.
 func (c *Register) Name() string { return "catalog.register" }
 
+// Under leaves the node's locality out under the first version of the rules, which did not know it: its agent writes it again
+// once the servers do.
+func (c *Register) Under(rules int) error {
+	if rules < 2 && c.Row != nil && (c.Row.Region != "" || c.Row.Zone != "") {
+		c.Row = c.Row.copy()
+		c.Row.Region, c.Row.Zone = "", ""
+	}
+	return nil
+}
+
 // Allowed asks node:write if the node's row would change, and service:write for the instance or its checks.
 func (c *Register) Allowed(r store.Reader, d authz.Decider) error {
 	if c.Row == nil {
@@ -170,7 +180,7 @@ func rename(tx *store.Tx, n, owner *Node) (before *Node, err error) {
 // copy returns the row's content without what hangs on it.
 func (n *Node) copy() *Node {
 	return &Node{ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
-		TaggedAddresses: n.TaggedAddresses, Meta: n.Meta}
+		TaggedAddresses: n.TaggedAddresses, Meta: n.Meta, Region: n.Region, Zone: n.Zone}
 }
 
 // alive reports whether gossip vouches for the node: its name cannot be taken.

@@ -171,18 +171,21 @@ func (a handlers) oneNode(r *httpd.Request) (*NodeServices, room.Meta, error) {
 	if r.Query("peer") != "" {
 		ns = nil // see ofPeer
 	}
-	if ns == nil || r.Filter == nil {
-		return ns, meta, nil
-	}
-	kept := &NodeServices{Node: ns.Node}
-	for _, s := range ns.Services {
-		if ok, err := r.Filter.Match(s.View()); err != nil {
-			return nil, meta, err
-		} else if ok {
-			kept.Services = append(kept.Services, s)
+	if ns != nil && r.Filter != nil {
+		kept := &NodeServices{Node: ns.Node}
+		for _, s := range ns.Services {
+			if ok, err := r.Filter.Match(s.View()); err != nil {
+				return nil, meta, err
+			} else if ok {
+				kept.Services = append(kept.Services, s)
+			}
 		}
+		ns = kept
 	}
-	return kept, meta, nil
+	if ns != nil && a.host.Translates(r.Params.Datacenter) {
+		ns = ns.abroad()
+	}
+	return ns, meta, nil
 }
 
 func (a handlers) nameOf(ctx context.Context, r *httpd.Request) (string, error) {

@@ -13,12 +13,12 @@ const (
 "NodeMeta":{"rack":"b2"},"Service":{"ID":"web-1","Service":"web","Tags":["v2"],"Address":"10.4.0.7","TaggedAddresses":{"lan_ipv4":{"Address":"10.4.0.7","Port":80}},
 "Meta":{"team":"<x>"},"Port":80},"Check":{"Name":"alive"},"Checks":[{"CheckID":"web:1","Name":"web","Status":"passing","ServiceID":"web-1",
 "Definition":{"TTL":"10s","HTTP":"http://x","Interval":"5s","Timeout":1000000000,"Unknown":1}}]}`
-	edgeNode  = `{"ID":"6f1a2c30-98aa-4d0e-8d7b-0c2f5d1f9a11","Node":"edge-7","Address":"10.4.0.7","Datacenter":"dc","TaggedAddresses":{"lan":"10.4.0.7","wan":"198.51.100.7"},"Meta":{"rack":"b2"},"CreateIndex":2,"ModifyIndex":2}`
-	bareNode  = `{"ID":"","Node":"bare","Address":"10.4.0.8","Datacenter":"dc","TaggedAddresses":null,"Meta":null,"CreateIndex":3,"ModifyIndex":3}`
-	edgeWeb   = `{"ID":"web-1","Service":"web","Tags":["v2"],"Address":"10.4.0.7","TaggedAddresses":{"lan_ipv4":{"Address":"10.4.0.7","Port":80}},"Meta":{"team":"\u003cx\u003e"},"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":2,"ModifyIndex":2}`
-	bareWeb   = `{"Kind":"odd","ID":"WEB","Service":"WEB","Tags":[],"Address":"","Meta":null,"SocketPath":"/s","Weights":{"Passing":3,"Warning":0},"EnableTagOverride":true,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":3,"ModifyIndex":3}`
-	bareFlat  = `{"ID":"","Node":"bare","Address":"10.4.0.8","Datacenter":"dc","TaggedAddresses":null,"NodeMeta":null,"ServiceKind":"odd","ServiceID":"WEB","ServiceName":"WEB","ServiceTags":[],"ServiceAddress":"","ServiceWeights":{"Passing":3,"Warning":0},"ServiceMeta":{},"ServicePort":0,"ServiceSocketPath":"/s","ServiceEnableTagOverride":true,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"ServiceLocality":null,"CreateIndex":3,"ModifyIndex":3}`
-	edgeFlat  = `{"ID":"6f1a2c30-98aa-4d0e-8d7b-0c2f5d1f9a11","Node":"edge-7","Address":"10.4.0.7","Datacenter":"dc","TaggedAddresses":{"lan":"10.4.0.7","wan":"198.51.100.7"},"NodeMeta":{"rack":"b2"},"ServiceKind":"","ServiceID":"web-1","ServiceName":"web","ServiceTags":["v2"],"ServiceAddress":"10.4.0.7","ServiceTaggedAddresses":{"lan_ipv4":{"Address":"10.4.0.7","Port":80}},"ServiceWeights":{"Passing":1,"Warning":1},"ServiceMeta":{"team":"\u003cx\u003e"},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"ServiceLocality":null,"CreateIndex":2,"ModifyIndex":2}`
+	edgeNode  = `{"ID":"6f1a2c30-98aa-4d0e-8d7b-0c2f5d1f9a11","Node":"edge-7","Address":"10.4.0.7","Datacenter":"dc","TaggedAddresses":{"lan":"10.4.0.7","wan":"198.51.100.7"},"Meta":{"rack":"b2"},"CreateIndex":3,"ModifyIndex":3}`
+	bareNode  = `{"ID":"","Node":"bare","Address":"10.4.0.8","Datacenter":"dc","TaggedAddresses":null,"Meta":null,"CreateIndex":4,"ModifyIndex":4}`
+	edgeWeb   = `{"ID":"web-1","Service":"web","Tags":["v2"],"Address":"10.4.0.7","TaggedAddresses":{"lan_ipv4":{"Address":"10.4.0.7","Port":80}},"Meta":{"team":"\u003cx\u003e"},"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":3,"ModifyIndex":3}`
+	bareWeb   = `{"Kind":"odd","ID":"WEB","Service":"WEB","Tags":[],"Address":"","Meta":null,"SocketPath":"/s","Weights":{"Passing":3,"Warning":0},"EnableTagOverride":true,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":4,"ModifyIndex":4}`
+	bareFlat  = `{"ID":"","Node":"bare","Address":"10.4.0.8","Datacenter":"dc","TaggedAddresses":null,"NodeMeta":null,"ServiceKind":"odd","ServiceID":"WEB","ServiceName":"WEB","ServiceTags":[],"ServiceAddress":"","ServiceWeights":{"Passing":3,"Warning":0},"ServiceMeta":{},"ServicePort":0,"ServiceSocketPath":"/s","ServiceEnableTagOverride":true,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"ServiceLocality":null,"CreateIndex":4,"ModifyIndex":4}`
+	edgeFlat  = `{"ID":"6f1a2c30-98aa-4d0e-8d7b-0c2f5d1f9a11","Node":"edge-7","Address":"10.4.0.7","Datacenter":"dc","TaggedAddresses":{"lan":"10.4.0.7","wan":"198.51.100.7"},"NodeMeta":{"rack":"b2"},"ServiceKind":"","ServiceID":"web-1","ServiceName":"web","ServiceTags":["v2"],"ServiceAddress":"10.4.0.7","ServiceTaggedAddresses":{"lan_ipv4":{"Address":"10.4.0.7","Port":80}},"ServiceWeights":{"Passing":1,"Warning":1},"ServiceMeta":{"team":"\u003cx\u003e"},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{"Mode":"","MeshGateway":{},"Expose":{}},"ServiceConnect":{},"ServiceLocality":null,"CreateIndex":3,"ModifyIndex":3}`
 	emptyNode = `{"Node":null,"Services":null}`
 )
 
@@ -108,7 +108,7 @@ func TestErrors(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	a := edges(t)
 	_, _, h := a.call("GET", "/v1/catalog/service/web?cached&stale", "")
-	for name, want := range map[string]string{"X-Consul-Index": "3", "X-Consul-Knownleader": "true", "X-Consul-Lastcontact": "0",
+	for name, want := range map[string]string{"X-Consul-Index": "4", "X-Consul-Knownleader": "true", "X-Consul-Lastcontact": "0",
 		"X-Consul-Effective-Consistency": "stale", "X-Consul-Query-Backend": "blocking-query", "X-Cache": "HIT", "Age": "0"} {
 		if h.Get(name) != want {
 			t.Errorf("%s: %q, not %q", name, h.Get(name), want)
@@ -129,14 +129,14 @@ func TestNotKept(t *testing.T) {
 		`{"Service":"a","Proxy":{"DestinationServiceName":"web"}}`:                                                                         notKept,
 		`{"Service":"a","Proxy":{"Upstreams":[{"LocalBindPort":1}]}}`:                                                                      notKept,
 		`{"Service":"a","Connect":{"Native":true}}`:                                                                                        notKept,
-		`{"Service":"a"},"Locality":{"Region":"r"}`:                                                                                        notKept,
+		`{"Service":"a","Locality":{"Region":"r"}}`:                                                                                        notKept,
 	} {
 		status, text, h := a.call("PUT", "/v1/catalog/register", `{"Node":"n","Address":"10.0.0.1","Service":`+service+`}`)
 		if got := h.Get("X-Rostra-Warning"); status != 200 || text != "true" || got != want {
 			t.Errorf("%s: %d %s, warned %q", service, status, text, got)
 		}
 	}
-	if status, _, h := a.call("PUT", "/v1/catalog/register", `{"Node":"","Locality":{"Region":"r"}}`); status != 500 || h.Get("X-Rostra-Warning") != "" {
+	if status, _, h := a.call("PUT", "/v1/catalog/register", `{"Node":"","Service":{"Service":"a","Connect":{"Native":true}}}`); status != 500 || h.Get("X-Rostra-Warning") != "" {
 		t.Errorf("a refused one: %d %v", status, h)
 	}
 }
@@ -156,7 +156,7 @@ func TestOfficialClient(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].ServicePort != 80 || list[0].NodeMeta["k"] != "v" {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if meta.LastIndex != 2 || !meta.KnownLeader {
+	if meta.LastIndex != 3 || !meta.KnownLeader {
 		t.Errorf("%+v", meta)
 	}
 	woken := make(chan uint64, 1)
@@ -171,7 +171,7 @@ func TestOfficialClient(t *testing.T) {
 	if _, err := catalog.Deregister(&api.CatalogDeregistration{Node: "n1", ServiceID: "w1"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if index := <-woken; index != 3 {
+	if index := <-woken; index != 4 {
 		t.Errorf("woken with %d", index)
 	}
 	services, _, err := catalog.Services(nil)
@@ -201,5 +201,23 @@ func TestDefinition(t *testing.T) {
 	want := `"Type":"http","Interval":"","Timeout":"","ExposedPort":0,"Definition":{"Interval":"5s","Timeout":"1s","HTTP":"h","Header":{"a":["1"],"b":["2"]},"GRPC":"g","TTL":10000000000,"OutputMaxSize":9,"Shell":"sh"}`
 	if got := string(c.Checks[0].AppendJSON(nil)); !strings.Contains(got, want) {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestLocality: where a node is is shown if it is known, and left out of Commands that older servers must understand.
+func TestLocality(t *testing.T) {
+	a := newAgent(t, Room)
+	a.put("/v1/catalog/register", `{"Node":"n1","Address":"192.0.2.1","Locality":{"Region":"r1","Zone":"z1"}}`)
+	a.put("/v1/catalog/register", `{"Node":"n2","Address":"192.0.2.2","Locality":{}}`)
+	_, body, _ := a.call("GET", "/v1/catalog/nodes", "")
+	if strings.Count(body, "Locality") != 1 || !strings.Contains(body, `"Meta":null,"Locality":{"Region":"r1","Zone":"z1"},"CreateIndex"`) {
+		t.Error(body)
+	}
+	row := &Node{Node: "n1", Address: "192.0.2.1", Region: "r1", Zone: "z1"}
+	for rules, want := range map[int]string{1: "", 2: "r1z1"} {
+		c := &Register{Row: row}
+		if err := c.Under(rules); err != nil || c.Row.Region+c.Row.Zone != want || c.Row.Address != row.Address || row.Region != "r1" {
+			t.Errorf("under rules %d: %v %+v", rules, err, c.Row)
+		}
 	}
 }

@@ -23,7 +23,7 @@ type registration struct {
 	Checks                        []*checkInput
 	SkipNodeUpdate                bool
 	PeerName, Partition           string
-	Locality                      json.RawMessage
+	Locality                      *struct{ Region, Zone string }
 }
 
 type serviceInput struct {
@@ -60,6 +60,9 @@ type deregistration struct {
 func (in *registration) command(own string) (*Register, error) {
 	c := &Register{SkipNode: in.SkipNodeUpdate, Row: &Node{ID: strings.ToLower(in.ID), Node: in.Node, Address: in.Address,
 		Datacenter: cmp.Or(in.Datacenter, own), TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta}}
+	if in.Locality != nil {
+		c.Row.Region, c.Row.Zone = in.Locality.Region, in.Locality.Zone
+	}
 	switch err := c.Row.check(); {
 	case in.PeerName != "":
 		return nil, refuse("cannot register requests with PeerName in them")
@@ -91,16 +94,13 @@ func (in *registration) command(own string) (*Register, error) {
 }
 
 // notKept is what is told of a registration with members that mean something to Consul alone.
-const notKept = "Locality, Proxy, Connect, Ports and AI of nodes and services have no effect and are not kept: there is no service mesh"
+const notKept = "Proxy, Connect, Locality, Ports and AI of services have no effect and are not kept: there is no service mesh"
 
 // loses reports whether something was sent that is not kept. Members that say nothing, as clients write them back that
 // have read a service, are no loss.
 func (in *registration) loses() bool {
-	lost := []json.RawMessage{in.Locality}
-	if s := in.Service; s != nil {
-		lost = append(lost, s.Proxy, s.Connect, s.Locality, s.Ports, s.AI)
-	}
-	return slices.ContainsFunc(lost, func(raw json.RawMessage) bool {
+	s := in.Service
+	return s != nil && slices.ContainsFunc([]json.RawMessage{s.Proxy, s.Connect, s.Locality, s.Ports, s.AI}, func(raw json.RawMessage) bool {
 		var v any
 		return json.Unmarshal(raw, &v) == nil && says(v)
 	})

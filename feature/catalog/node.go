@@ -19,6 +19,8 @@ type Node struct {
 	Datacenter      string     `json:"Datacenter" msg:"Datacenter"`
 	TaggedAddresses wire.Pairs `json:"TaggedAddresses" msg:"TaggedAddresses"`
 	Meta            wire.Pairs `json:"Meta" msg:"Meta"`
+	Region          string     `json:"-" msg:"Region,omitempty"` // its locality, for people; since rules 2 of catalog.register
+	Zone            string     `json:"-" msg:"Zone,omitempty"`
 	CreateIndex     uint64     `json:"CreateIndex" msg:"CreateIndex"`
 	ModifyIndex     uint64     `json:"ModifyIndex" msg:"ModifyIndex"`
 
@@ -48,11 +50,15 @@ func (n *Node) encode(b []byte) []byte {
 	b = httpd.AppendString(append(b, `,"Datacenter":`...), n.Datacenter)
 	b = appendPairs(append(b, `,"TaggedAddresses":`...), n.TaggedAddresses)
 	b = appendPairs(append(b, `,"Meta":`...), n.Meta)
+	if n.Region != "" || n.Zone != "" {
+		b = httpd.AppendString(append(b, `,"Locality":{"Region":`...), n.Region)
+		b = append(httpd.AppendString(append(b, `,"Zone":`...), n.Zone), '}')
+	}
 	return append(appendIndexes(b, n.CreateIndex, n.ModifyIndex), '}')
 }
 
 // same reports whether both say the same, indexes and the letters of the name apart.
 func (n *Node) same(o *Node) bool {
 	return n.ID == o.ID && sameName(n.Node, o.Node) && n.Address == o.Address && n.Datacenter == o.Datacenter &&
-		n.TaggedAddresses.Equal(o.TaggedAddresses) && n.Meta.Equal(o.Meta)
+		n.TaggedAddresses.Equal(o.TaggedAddresses) && n.Meta.Equal(o.Meta) && n.Region == o.Region && n.Zone == o.Zone
 }

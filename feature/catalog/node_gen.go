@@ -9,39 +9,66 @@ import (
 // MarshalMsg implements msgp.Marshaler
 func (z *Node) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 8
-	// string "ID"
-	o = append(o, 0x88, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "Address"
-	o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
-	o = msgp.AppendString(o, z.Address)
-	// string "Datacenter"
-	o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
-	o = msgp.AppendString(o, z.Datacenter)
-	// string "TaggedAddresses"
-	o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
-	o, err = z.TaggedAddresses.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "TaggedAddresses")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
+	_ = zb0001Mask
+	if z.Region == "" {
+		zb0001Len--
+		zb0001Mask |= 0x40
 	}
-	// string "Meta"
-	o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
-	o, err = z.Meta.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Meta")
-		return
+	if z.Zone == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "ID"
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ID)
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "Address"
+		o = append(o, 0xa7, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+		o = msgp.AppendString(o, z.Address)
+		// string "Datacenter"
+		o = append(o, 0xaa, 0x44, 0x61, 0x74, 0x61, 0x63, 0x65, 0x6e, 0x74, 0x65, 0x72)
+		o = msgp.AppendString(o, z.Datacenter)
+		// string "TaggedAddresses"
+		o = append(o, 0xaf, 0x54, 0x61, 0x67, 0x67, 0x65, 0x64, 0x41, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
+		o, err = z.TaggedAddresses.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "TaggedAddresses")
+			return
+		}
+		// string "Meta"
+		o = append(o, 0xa4, 0x4d, 0x65, 0x74, 0x61)
+		o, err = z.Meta.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Meta")
+			return
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "Region"
+			o = append(o, 0xa6, 0x52, 0x65, 0x67, 0x69, 0x6f, 0x6e)
+			o = msgp.AppendString(o, z.Region)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "Zone"
+			o = append(o, 0xa4, 0x5a, 0x6f, 0x6e, 0x65)
+			o = msgp.AppendString(o, z.Zone)
+		}
+		// string "CreateIndex"
+		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.CreateIndex)
+		// string "ModifyIndex"
+		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.ModifyIndex)
+	}
 	return
 }
 
@@ -99,6 +126,18 @@ func (z *Node) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Meta")
 				return
 			}
+		case "Region":
+			z.Region, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Region")
+				return
+			}
+		case "Zone":
+			z.Zone, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Zone")
+				return
+			}
 		case "CreateIndex":
 			z.CreateIndex, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
@@ -125,6 +164,6 @@ func (z *Node) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Node) Msgsize() (s int) {
-	s = 1 + 3 + msgp.StringPrefixSize + len(z.ID) + 5 + msgp.StringPrefixSize + len(z.Node) + 8 + msgp.StringPrefixSize + len(z.Address) + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 16 + z.TaggedAddresses.Msgsize() + 5 + z.Meta.Msgsize() + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.ID) + 5 + msgp.StringPrefixSize + len(z.Node) + 8 + msgp.StringPrefixSize + len(z.Address) + 11 + msgp.StringPrefixSize + len(z.Datacenter) + 16 + z.TaggedAddresses.Msgsize() + 5 + z.Meta.Msgsize() + 7 + msgp.StringPrefixSize + len(z.Region) + 5 + msgp.StringPrefixSize + len(z.Zone) + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
 	return
 }

@@ -12,7 +12,7 @@ var Room = room.Room{
 	Name:   "catalog",
 	Tables: []store.AnyTable{Nodes, Services, Checks},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Register) }, Rules: 1, Result: room.Bool,
+		{New: func() room.Command { return new(Register) }, Rules: 2, Since: []int{1, 2}, Result: room.Bool,
 			ApplyMetric: "catalog.register", RunMetric: "fsm.register"},
 		{New: func() room.Command { return new(Deregister) }, Rules: 1, Result: room.Bool,
 			ApplyMetric: "catalog.deregister", RunMetric: "fsm.deregister"},

@@ -110,6 +110,16 @@ func (w Weights) append(b []byte) []byte {
 	return append(strconv.AppendInt(append(b, `,"Warning":`...), int64(w.Warning), 10), '}')
 }
 
+// WANPort is the port for other datacenters.
+func (s *Service) WANPort() int {
+	for _, t := range s.TaggedAddresses {
+		if t.Name == wanAddress && t.Port != 0 {
+			return t.Port
+		}
+	}
+	return s.Port
+}
+
 // HasTags reports whether the instance has every tag, whatever their case.
 func (s *Service) HasTags(tags []string) bool {
 	for _, want := range tags {

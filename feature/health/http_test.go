@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	node1   = `{"ID":"","Node":"n1","Address":"127.0.0.1","Datacenter":"dc","TaggedAddresses":null,"Meta":{"rack":"r1"},"CreateIndex":2,"ModifyIndex":2}`
-	web1    = `{"ID":"w1","Service":"web","Tags":["a"],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":2,"ModifyIndex":2}`
-	own1    = `{"Node":"n1","CheckID":"serfHealth","Name":"serfHealth","Status":"passing","Notes":"","Output":"","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":2,"ModifyIndex":2}`
-	check1  = `{"Node":"n1","CheckID":"c1","Name":"c1","Status":"warning","Notes":"","Output":"","ServiceID":"w1","ServiceName":"web","ServiceTags":["a"],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":2,"ModifyIndex":2}`
+	node1   = `{"ID":"","Node":"n1","Address":"127.0.0.1","Datacenter":"dc","TaggedAddresses":null,"Meta":{"rack":"r1"},"CreateIndex":3,"ModifyIndex":3}`
+	web1    = `{"ID":"w1","Service":"web","Tags":["a"],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":3,"ModifyIndex":3}`
+	own1    = `{"Node":"n1","CheckID":"serfHealth","Name":"serfHealth","Status":"passing","Notes":"","Output":"","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":3,"ModifyIndex":3}`
+	check1  = `{"Node":"n1","CheckID":"c1","Name":"c1","Status":"warning","Notes":"","Output":"","ServiceID":"w1","ServiceName":"web","ServiceTags":["a"],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":3,"ModifyIndex":3}`
 	entry1  = `{"Node":` + node1 + `,"Service":` + web1 + `,"Checks":[` + own1 + `,` + check1 + `]}`
-	node2   = `{"ID":"","Node":"n2","Address":"127.0.0.1","Datacenter":"dc","TaggedAddresses":null,"Meta":null,"CreateIndex":3,"ModifyIndex":3}`
-	web2    = `{"ID":"w2","Service":"web","Tags":[],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":3,"ModifyIndex":3}`
+	node2   = `{"ID":"","Node":"n2","Address":"127.0.0.1","Datacenter":"dc","TaggedAddresses":null,"Meta":null,"CreateIndex":4,"ModifyIndex":4}`
+	web2    = `{"ID":"w2","Service":"web","Tags":[],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":4,"ModifyIndex":4}`
 	entry2  = `{"Node":` + node2 + `,"Service":` + web2 + `,"Checks":[]}`
 	missing = "Missing service name"
 )
@@ -96,7 +96,7 @@ func TestMetaChanges(t *testing.T) {
 func TestOfficialClient(t *testing.T) {
 	a := filled(t)
 	list, meta, err := a.api.Health().Service("web", "a", false, nil)
-	if err != nil || len(list) != 1 || list[0].Checks.AggregatedStatus() != "warning" || meta.LastIndex != 3 {
+	if err != nil || len(list) != 1 || list[0].Checks.AggregatedStatus() != "warning" || meta.LastIndex != 4 {
 		t.Fatalf("%+v, %+v, %v", list, meta, err)
 	}
 	woken := make(chan int, 1)

@@ -136,6 +136,13 @@ func newAgent(t testing.TB) *agent {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = srv.Run(ctx, nil) })
+	for end := time.After(10 * time.Second); srv.Counters()["index"] < 2; { // its beginning, and the level of the rules
+		select {
+		case <-end:
+			t.Fatal("the server never used the rules of its level")
+		case <-time.After(time.Millisecond):
+		}
+	}
 	transport := &http.Transport{}
 	t.Cleanup(func() {
 		cancel()

@@ -34,6 +34,18 @@ func (e *Entry) AppendJSON(b []byte) []byte {
 	return append(b, ']', '}')
 }
 
+// Abroad is the list as other datacenters reach its instances, of which a filter sees what they are at home.
+func (l EntryList) Abroad() any { return httpd.ShownAs(l, l.Reached()) }
+
+// Reached is the list as other datacenters reach its instances.
+func (l EntryList) Reached() EntryList {
+	told := make(EntryList, len(l))
+	for i, e := range l {
+		told[i] = &Entry{Node: e.Node.Abroad(), Service: e.Service.Abroad(), Checks: e.Checks}
+	}
+	return told
+}
+
 // Len returns the number of entries.
 func (l EntryList) Len() int { return len(l) }
 

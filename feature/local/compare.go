@@ -97,8 +97,8 @@ func (k *keeper) compareNode(n *catalog.Node) bool {
 			k.foreign = append(k.foreign, p)
 		}
 	}
-	return n.Node == self.Node && n.ID == self.ID && n.Address == self.Address &&
-		n.Meta.Equal(wire.PairsOf(self.Meta)) && n.TaggedAddresses.Equal(k.tagged())
+	return n.Region == self.Region && n.Zone == self.Zone && n.Node == self.Node && n.ID == self.ID && n.Address == self.Address &&
+		n.Meta.Equal(wire.PairsOf(k.host.Meta.Get())) && n.TaggedAddresses.Equal(k.tagged())
 }
 
 // tagged returns the tagged addresses of our row. mu is held.

@@ -137,7 +137,7 @@ func (in *serviceInput) id() string {
 
 // mesh reports whether the definition asks for a part in the service mesh, which this version does not have.
 func (in *serviceInput) mesh() bool {
-	return in.Kind != "" || says(in.Proxy) || says(in.Connect)
+	return in.Kind != "" || says(in.Proxy) || says(in.Connect) || says(in.Locality)
 }
 
 func says(raw json.RawMessage) bool {

@@ -20,6 +20,7 @@ import (
 	"rostra/feature/health"
 	"rostra/kit/disk"
 	"rostra/kit/httpd"
+	"rostra/kit/live"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,7 +133,7 @@ func (a *agent) logged() string {
 }
 
 var self = room.Identity{Node: "n1", ID: "11111111-2222-3333-4444-555555555555", Datacenter: "dc1", Address: "127.0.0.1",
-	Tagged: map[string]string{"lan": "127.0.0.1"}, Meta: map[string]string{"consul-version": "1.21.4"}}
+	Tagged: map[string]string{"lan": "127.0.0.1"}}
 
 func defaults() *Settings { return Room.Settings().(*Settings) }
 
@@ -140,7 +141,9 @@ func defaults() *Settings { return Room.Settings().(*Settings) }
 func (l *lab) open(fs disk.FS, dir string, s *Settings) (*agent, error) {
 	l.t.Helper()
 	log := &locked{w: &bytes.Buffer{}}
-	h := &room.Host{Door: l.door, Self: self, Log: slog.New(slog.NewTextHandler(log, nil)), Disk: fs, Dir: dir}
+	meta := new(live.Value[map[string]string])
+	meta.Set(map[string]string{"consul-version": "1.21.4"})
+	h := &room.Host{Door: l.door, Self: self, Meta: meta, Log: slog.New(slog.NewTextHandler(log, nil)), Disk: fs, Dir: dir}
 	k, err := openKeeper(h, s)
 	if err != nil {
 		return nil, err

@@ -18,32 +18,35 @@ type defined struct {
 	checks   []*checked
 }
 
-// read makes registrations of the files' definitions. An error names file, line and key. Of two definitions of one ID
+// read makes registrations of the files' definitions. Errors, all of them, name file, line and key. Of two definitions of one ID
 // the last counts, as in Consul, which does not say so.
 func (k *keeper) read(defs []room.Definition) (defined, error) {
 	var out defined
+	var wrong []error
 	services, checks := map[string]int{}, map[string]int{}
 	for _, d := range defs {
 		kind := strings.TrimSuffix(d.Key, "s")
-		raw, err := json.Marshal(d.Value)
-		if err != nil {
-			return out, located(d, kind, err)
-		}
 		var id string
 		var twice bool
+		raw, err := json.Marshal(d.Value)
+		if err != nil {
+			wrong = append(wrong, located(d, kind, err))
+			continue
+		}
 		if kind == "service" {
 			id, twice, err = k.readService(&out, services, raw, d.File)
 		} else {
 			id, twice, err = k.readCheck(&out, checks, raw, d.File)
 		}
 		if err != nil {
-			return out, located(d, kind, err)
+			wrong = append(wrong, located(d, kind, err))
+			continue
 		}
 		if twice {
 			k.log.Warn("the configuration defines this twice; this definition counts", kind, id, "at", place(d, ""))
 		}
 	}
-	return out, nil
+	return out, errors.Join(wrong...)
 }
 
 func (k *keeper) readService(out *defined, seen map[string]int, raw []byte, file string) (id string, twice bool, err error) {

@@ -147,7 +147,7 @@ func (k *keeper) prepareSingle(in *checkInput, from source, file string) (*check
 }
 
 // noMesh is what is said of a service that asks for a part in the mesh: in the log, and in the answer's header.
-const noMesh = "service mesh is not built yet: kind, proxy and connect of this service have no effect, and no sidecar was registered"
+const noMesh = "service mesh is not built yet: kind, proxy, connect and locality of this service have no effect, and no sidecar was registered"
 
 // remark warns of what is accepted and has no effect, or not the one expected, unless the same was registered before.
 func (k *keeper) remark(in *serviceInput, s *catalog.Service) {

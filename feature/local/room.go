@@ -5,7 +5,9 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"rostra/engine/room"
@@ -42,14 +44,19 @@ func open(h *room.Host, settings any) (*room.Part, error) {
 	return k.part(), nil
 }
 
+// Check refuses definitions that no agent could register, and bounds that none could keep.
+func (s *Settings) Check() error {
+	var all []error
+	if s.OutputMaxSize < 1 {
+		all = append(all, fmt.Errorf("check_output_max_size: it must be positive, not %d", s.OutputMaxSize))
+	}
+	h := &room.Host{Self: room.Identity{Node: "node"}, Log: slog.New(slog.DiscardHandler)}
+	_, err := newKeeper(h, s).read(s.all())
+	return errors.Join(append(all, err)...)
+}
+
 // openKeeper puts in place what the settings define and what was registered before. close ends it.
 func openKeeper(h *room.Host, s *Settings) (*keeper, error) {
-	if s.OutputMaxSize < 1 {
-		return nil, fmt.Errorf("check_output_max_size must be positive, not %d", s.OutputMaxSize)
-	}
-	if s.UpdateInterval < 0 {
-		return nil, fmt.Errorf("check_update_interval must not be negative, and is %s", s.UpdateInterval)
-	}
 	k := newKeeper(h, s)
 	var err error
 	if k.files, err = newFiles(h.Disk, h.Dir); err != nil {

@@ -67,8 +67,11 @@ func (k *keeper) converge(ctx context.Context) {
 		full.Reset(d)
 	}
 	var wake chan struct{}
+	// A locality is left out while the servers use older rules, and those of a new cluster do for a moment: so look once more.
+	again := k.host.Self.Region != ""
 	var served <-chan struct{} // not nil while this agent has never compared, for want of servers
 	restored := k.restored()
+	relabelled := k.host.Meta.Changed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,6 +79,9 @@ func (k *keeper) converge(ctx context.Context) {
 		case <-restored: // the catalog may have lost what was in step with it
 			restored = k.restored()
 			within(spread(restoredPeriod, k.scale()))
+		case <-relabelled:
+			relabelled = k.host.Meta.Changed()
+			within(0)
 		case <-served:
 			if served = k.unserved(); served == nil {
 				within(spread(joinedPeriod, k.scale()))
@@ -109,7 +115,12 @@ func (k *keeper) converge(ctx context.Context) {
 				continue
 			}
 			wake, served = k.wake, nil
-			within(spread(fullSyncPeriod, k.scale()))
+			if next := spread(fullSyncPeriod, k.scale()); again {
+				again = false
+				within(min(next, spread(retryPeriod, 1)))
+			} else {
+				within(next)
+			}
 			k.pushAll(ctx, k.takeDirty())
 		}
 	}
@@ -400,7 +411,8 @@ func (k *keeper) nodeCommand() *catalog.Register {
 	c := &catalog.Register{SkipNode: k.nodeSent,
 		Row: &catalog.Node{ID: self.ID, Node: self.Node, Address: self.Address, Datacenter: self.Datacenter}}
 	if !k.nodeSent {
-		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(self.Meta)
+		c.Row.TaggedAddresses, c.Row.Meta = k.tagged(), wire.PairsOf(k.host.Meta.Get())
+		c.Row.Region, c.Row.Zone = self.Region, self.Zone
 	}
 	return c
 }

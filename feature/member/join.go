@@ -29,19 +29,22 @@ type Settings struct {
 
 // Check refuses lists that no agent could join with.
 func (s *Settings) Check() error {
-	for key, list := range map[string][]string{"retry_join": s.Join, "retry_join_wan": s.JoinWAN} {
-		for _, text := range list {
+	var all []error
+	for _, pool := range []struct {
+		end  string
+		list []string
+		rest time.Duration
+	}{{"", s.Join, s.Interval}, {"_wan", s.JoinWAN, s.IntervalWAN}} {
+		for _, text := range pool.list {
 			if _, err := parseEntry(text); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
+				all = append(all, fmt.Errorf("retry_join%s: %w", pool.end, err))
 			}
 		}
-	}
-	for key, d := range map[string]time.Duration{"retry_interval": s.Interval, "retry_interval_wan": s.IntervalWAN} {
-		if d <= 0 {
-			return fmt.Errorf("%s: it must be more than 0; leave it out for 30s", key)
+		if pool.rest <= 0 {
+			all = append(all, fmt.Errorf("retry_interval%s: it must be more than 0; leave it out for 30s", pool.end))
 		}
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // entry is one entry of retry_join.

@@ -92,6 +92,7 @@ func alive(self *room.Identity, m *gossip.Member, row nodeRow) (commands []room.
 	moved := row.node != nil && (row.node.ID != node.ID || row.node.Address != node.Address)
 	if moved {
 		node.TaggedAddresses, node.Meta = row.node.TaggedAddresses, row.node.Meta
+		node.Region, node.Zone = row.node.Region, row.node.Zone
 	}
 	r := &catalog.Register{Row: node, SkipNode: !moved}
 	if row.node == nil || row.health == nil || row.health.Status != catalog.Passing || row.health.Output != aliveOutput {

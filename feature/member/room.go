@@ -126,13 +126,13 @@ func (a handlers) self(*httpd.Request) (httpd.Reply, error) {
 		Stats       map[string]map[string]string
 		Meta        map[string]string
 	}{
-		Config: selfConfig{self.Datacenter, self.Datacenter, self.Node, self.ID, stamp.Revision, self.Server,
+		Config: selfConfig{self.Datacenter, self.Primary, self.Node, self.ID, stamp.Revision, self.Server,
 			build.Consul, stamp.Date},
 		DebugConfig: a.host.Agent.Debug(),
 		Coord:       coordinate,
 		Member:      newMember(a.host.LAN.Local()),
 		Stats:       a.host.Agent.Stats(),
-		Meta:        self.Meta,
+		Meta:        a.host.Meta.Get(),
 	}}, nil
 }
 

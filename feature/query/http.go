@@ -169,6 +169,10 @@ func (w web) execute(r *httpd.Request, name string) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
+	if w.host.Translates(found.Datacenter) {
+		there := *found
+		there.Nodes, found = found.Nodes.Reached(), &there
+	}
 	if o.Cached {
 		meta.CacheHit = new(bool) // it is found anew, which is as good as any age that was allowed
 	}

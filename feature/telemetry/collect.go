@@ -39,7 +39,7 @@ func collect(h *room.Host, s *Settings) {
 // consulNames are the counters of the agent that Consul has, too.
 var consulNames = map[string]string{
 	"rpc.accepted": "rpc.accept_conn", "rpc.served.calls": "rpc.request", "rpc.log_streams": "rpc.raft_handoff",
-	"remote.calls": "client.rpc", "remote.calls.failed": "client.rpc.failed",
+	"remote.calls": "client.rpc", "remote.calls.failed": "client.rpc.failed", "remote.calls.exceeded": "client.rpc.exceeded",
 	"rpc.served.calls.failed": "rpc.request_error",
 }
 

@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -41,19 +42,18 @@ const quietMetric = "rpc.server.call"
 
 // Check refuses what no agent can do.
 func (s *Settings) Check() error {
-	if _, err := s.filter(); err != nil {
-		return err
-	}
+	_, err := s.filter()
+	all := []error{err}
 	for _, a := range []struct{ key, addr string }{{"statsd_address", s.Statsd}, {"statsite_address", s.Statsite}, {"dogstatsd_addr", s.DogStatsd}} {
 		if a.addr == "" || a.key == "dogstatsd_addr" && strings.HasPrefix(a.addr, "unix://") {
 			continue
 		}
 		_, port, err := net.SplitHostPort(a.addr)
 		if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil {
-			return fmt.Errorf("telemetry.%s: %q is no address; write host:port", a.key, a.addr)
+			all = append(all, fmt.Errorf("telemetry.%s: %q is no address; write host:port", a.key, a.addr))
 		}
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 func (s *Settings) filter() (metric.Filter, error) {

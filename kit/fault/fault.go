@@ -28,6 +28,7 @@ const (
 	NoLeader                // nobody can answer truthfully now; HTTP 500 "No cluster leader"
 	Disabled                // the feature is switched off (ACL endpoints); HTTP 401
 	Unavailable             // only the leader could do it and it is overloaded; HTTP 503
+	Elsewhere               // this server's rate limit bit, another may have room; certainly not done; HTTP 429
 )
 
 // Error is a refusal with its kind and the exact text a client is shown.
@@ -68,7 +69,8 @@ func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
 var statuses = map[Kind]int{
 	Invalid: http.StatusBadRequest, Denied: http.StatusForbidden, NotFound: http.StatusNotFound,
 	Method: http.StatusMethodNotAllowed, Conflict: http.StatusConflict, TooLarge: http.StatusRequestEntityTooLarge,
-	Busy: http.StatusTooManyRequests, Disabled: http.StatusUnauthorized, Unavailable: http.StatusServiceUnavailable,
+	Busy: http.StatusTooManyRequests, Disabled: http.StatusUnauthorized, Elsewhere: http.StatusTooManyRequests,
+	Unavailable: http.StatusServiceUnavailable,
 }
 
 // Status returns the HTTP status of err: the one table from kinds to statuses (spec http/conventions.md §4).

@@ -38,6 +38,11 @@ func (s *Server) Serve(ctx context.Context, ports ...Port) error {
 		ConnContext:                  known,
 		ConnState:                    follow,
 	}
+	if s.opts.Context != nil {
+		srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			return s.opts.Context(known(ctx, c), c.RemoteAddr())
+		}
+	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)

@@ -331,3 +331,42 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestContext: what Options.Context adds to a connection is in the contexts of its reads and writes.
+func TestContext(t *testing.T) {
+	type mark struct{}
+	tell := func(r *Request) (Reply, error) { return Reply{Value: r.Context().Value(mark{})}, nil }
+	s, err := New(Options{Context: func(ctx context.Context, from net.Addr) context.Context {
+		return context.WithValue(ctx, mark{}, from.Network())
+	}}, []Route{{Method: "GET", Path: "/v1/a", Serve: tell}, {Method: "PUT", Path: "/v1/a", Serve: tell}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, Port{Listener: l}) }()
+	for _, method := range []string{"GET", "PUT"} {
+		r, err := http.NewRequest(method, "http://"+l.Addr().String()+"/v1/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if string(body) != `"tcp"` {
+			t.Errorf("%s: %s", method, body)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

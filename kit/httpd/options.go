@@ -1,7 +1,9 @@
 package httpd
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -39,6 +41,9 @@ type Options struct {
 	// Extra are handlers for paths outside the route table, like "/debug/pprof/" and "/ui/" (prefixes, as they end in
 	// "/") or "/", which is only the root itself. They see the request unchanged.
 	Extra map[string]http.Handler
+
+	// Context gives the requests of a connection what their contexts are to carry. nil: nothing.
+	Context func(ctx context.Context, from net.Addr) context.Context
 
 	// OnRequest is called after each answer with the Path of the Route ("" for none). nil: nobody wants to know.
 	OnRequest func(method, path string, status int, took time.Duration)

@@ -54,3 +54,26 @@ type List interface {
 	Item(i int) any                    // what a filter looks at: the type of Route.Filter
 	AppendItem(b []byte, i int) []byte // the element as compact JSON
 }
+
+// shownAs is a list of which a filter sees the elements of one and the client those of another.
+type shownAs struct {
+	List
+	told List
+}
+
+func (l shownAs) AppendItem(b []byte, i int) []byte { return l.told.AppendItem(b, i) }
+
+// AppendJSON appends the array.
+func (l shownAs) AppendJSON(b []byte) []byte {
+	b = append(b, '[')
+	for i := range l.Len() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = l.AppendItem(b, i)
+	}
+	return append(b, ']')
+}
+
+// ShownAs returns a list that is filtered like list and shows the elements of told, which are as many.
+func ShownAs(list, told List) List { return shownAs{list, told} }

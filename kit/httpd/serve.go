@@ -124,6 +124,11 @@ func redirect(w http.ResponseWriter, r *http.Request, e *endpoint) {
 	http.Redirect(w, r, target.String(), http.StatusTemporaryRedirect)
 }
 
+// UnknownPath answers what an unknown path is answered with, for Extra handlers that are not always there.
+func UnknownPath(w http.ResponseWriter, r *http.Request) {
+	writeText(w, http.StatusNotFound, unknownPath(r.URL.Path))
+}
+
 func unknownPath(p string) string {
 	if strings.Contains(p, "/v1/") {
 		return "Invalid URL path: not a recognized HTTP API endpoint\n"

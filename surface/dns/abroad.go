@@ -97,7 +97,7 @@ func (s *Server) abroad(ctx context.Context, a *ask) (*packed, error) {
 // in returns the settings for names of another datacenter.
 func (c *conf) in(dc string) *conf {
 	there := *c
-	there.dc = dc
+	there.dc, there.wan = dc, c.Translate && dc != c.dc
 	there.local = append(appendName(nil, dc), c.suffix...)
 	return &there
 }

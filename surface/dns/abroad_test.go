@@ -11,9 +11,57 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"rostra/feature/catalog"
 	"rostra/feature/health"
 	"rostra/kit/store"
+	"rostra/kit/wire"
 )
+
+// TestTranslatedAddresses: with translate_wan_addrs other datacenters' nodes and instances have their addresses for that
+// (spec dns.md §3.5).
+func TestTranslatedAddresses(t *testing.T) {
+	far := node("far1", "10.7.0.1")
+	far.Datacenter, far.TaggedAddresses = "dc2", wire.PairsOf(map[string]string{"wan": "198.51.100.1", "lan_ipv4": "10.7.0.1", "wan_ipv4": "198.51.100.1"})
+	plain := node("far2", "10.7.0.2")
+	plain.Datacenter, plain.TaggedAddresses = "dc2", wire.PairsOf(map[string]string{"wan": "198.51.100.2"})
+	dual := node("far3", "10.7.0.3")
+	dual.Datacenter, dual.TaggedAddresses = "dc2", wire.PairsOf(map[string]string{"lan_ipv6": "2001:db8::3", "wan_ipv6": "2001:db8::f3"})
+	own := instance(far, "own", "own", "10.7.0.9", 81)
+	own.Service.SetTagged(map[string]catalog.AddressView{"lan_ipv4": {Address: "10.7.0.9"}, "wan": {Address: "198.51.100.9", Port: 8081}, "wan_ipv4": {Address: "198.51.100.9"}})
+	there := &fakeDoor{store: store.New(catalog.Room.Tables, nil, store.Limits{})}
+	there.do(t, instance(far, "web", "web", "", 80), instance(plain, "bare", "bare", "", 82), own, &catalog.Register{Row: dual})
+	for _, on := range []bool{true, false} {
+		conf := settings()
+		conf.Translate = on
+		s, d := newServer(t, conf, instance(node("near", "10.1.0.1"), "near", "near", "", 80))
+		d.far = map[string]*store.Store{"dc2": there.store}
+		addr := serve(t, s, "127.0.0.1:0")
+		for _, c := range []struct {
+			name      string
+			kind      uint16
+			wan, ours string
+		}{
+			{"web.service.dc2.consul.", mdns.TypeA, "10 IN A 198.51.100.1", "10 IN A 10.7.0.1"},
+			{"bare.service.dc2.consul.", mdns.TypeA, "5 IN A 198.51.100.2", "5 IN A 10.7.0.2"},
+			{"own.service.dc2.consul.", mdns.TypeA, "5 IN A 198.51.100.9", "5 IN A 10.7.0.9"},
+			{"far1.node.dc2.consul.", mdns.TypeA, "3 IN A 198.51.100.1", "3 IN A 10.7.0.1"},
+			{"far3.node.dc2.consul.", mdns.TypeAAAA, "3 IN AAAA 2001:db8::f3", "3 IN AAAA 2001:db8::3"},
+			{"web.service.dc2.consul.", mdns.TypeSRV, "10 IN SRV 1 1 80 far1.node.dc2.consul.\n+ far1.node.dc2.consul. 10 IN A 198.51.100.1",
+				"10 IN SRV 1 1 80 far1.node.dc2.consul.\n+ far1.node.dc2.consul. 10 IN A 10.7.0.1"},
+			{"own.service.dc2.consul.", mdns.TypeSRV, "5 IN SRV 1 1 8081 c6336409.addr.dc2.consul.\n+ c6336409.addr.dc2.consul. 5 IN A 198.51.100.9",
+				"5 IN SRV 1 1 81 0a070009.addr.dc2.consul.\n+ 0a070009.addr.dc2.consul. 5 IN A 10.7.0.9"},
+			{"near.service.consul.", mdns.TypeA, "5 IN A 10.1.0.1", "5 IN A 10.1.0.1"},
+		} {
+			want := c.ours
+			if on {
+				want = c.wan
+			}
+			if got := lines(asks(t, "udp", addr, c.name, c.kind, 0)); got != "NOERROR aa\n"+c.name+" "+want {
+				t.Errorf("translated %v: %s %s:\n%s\nwant\n%s", on, c.name, mdns.TypeToString[c.kind], got, want)
+			}
+		}
+	}
+}
 
 // newPair returns a server whose door knows a second datacenter.
 func newPair(t *testing.T) (*Server, *fakeDoor) {

@@ -168,19 +168,19 @@ func (b *builder) instance(e *health.Entry) {
 	if b.ask.kind == 0 {
 		return
 	}
-	at, self := e.Service.Address, pick(serviceTags(e.Service), e.Service.Address, b.ask.kind)
+	at, self := e.Service.Address, b.conf.pick(serviceTags(e.Service), e.Service.Address, b.ask.kind)
 	ip, isIP := parseIP(self)
 	if self != "" && !isIP && strings.EqualFold(strings.TrimSuffix(self, "."), b.ask.full) {
 		self = "" // it points at its own name; the node's address is meant
-		if _, ok := parseIP(pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)); !ok {
+		if _, ok := parseIP(b.conf.pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)); !ok {
 			self = at
 		}
 	}
 	ofNode := false
 	if self == "" {
-		self = pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)
+		self = b.conf.pick(nodeTags(e.Node), e.Node.Address, b.ask.kind)
 		ip, isIP = parseIP(self)
-		ofNode = self == e.Node.Address
+		ofNode = self == b.conf.plain(nodeTags(e.Node), e.Node.Address)
 	}
 	switch {
 	case self == "":
@@ -228,7 +228,7 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 	if isIP {
 		it.addr = addressRecord(ip, b.ttl)
 	}
-	it.rec = srvRecord(weight(e), e.Service.Port, name, b.ttl)
+	it.rec = srvRecord(weight(e), b.conf.port(e.Service), name, b.ttl)
 	var known bool
 	if it.target, known = b.targets[string(name)]; !known {
 		it.target = int32(len(b.targets))
@@ -289,7 +289,7 @@ func (c *conf) buildNode(a *ask, n *catalog.Node) *packed {
 	p := &packed{conf: c}
 	text := txtRecords(n.Meta, c.nodeTTL)
 	if a.kind != typeTXT {
-		self := pick(nodeTags(n), n.Address, a.kind)
+		self := c.pick(nodeTags(n), n.Address, a.kind)
 		if ip, ok := parseIP(self); ok && fits(ip, a.kind) {
 			p.items = append(p.items, item{rec: addressRecord(ip, c.nodeTTL), node: -1})
 		} else if name := absolute(self); !ok && name != nil {
@@ -336,8 +336,14 @@ func fits(a netip.Addr, kind uint16) bool {
 }
 
 // pick selects among an address and its tagged ones by the type asked for (spec dns.md §3.5).
-func pick(tagged func(name string) string, address string, kind uint16) string {
+func (c *conf) pick(tagged func(name string) string, address string, kind uint16) string {
 	v4, v6 := "lan_ipv4", "lan_ipv6"
+	if c.wan && tagged("wan_ipv4") != "" {
+		v4 = "wan_ipv4"
+	}
+	if c.wan && tagged("wan_ipv6") != "" {
+		v6 = "wan_ipv6"
+	}
 	if kind != typeA {
 		if a := tagged(v6); a != "" {
 			return a
@@ -348,7 +354,23 @@ func pick(tagged func(name string) string, address string, kind uint16) string {
 			return a
 		}
 	}
+	return c.plain(tagged, address)
+}
+
+// plain is the address itself, or what stands for it to other datacenters.
+func (c *conf) plain(tagged func(name string) string, address string) string {
+	if a := tagged("wan"); c.wan && a != "" {
+		return a
+	}
 	return address
+}
+
+// port is where an instance is reached at.
+func (c *conf) port(s *catalog.Service) int {
+	if c.wan {
+		return s.WANPort()
+	}
+	return s.Port
 }
 
 func nodeTags(n *catalog.Node) func(string) string {

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,6 +21,7 @@ type conf struct {
 	suffix  []byte // the zone in wire form, lower-case, with the root
 	local   []byte // "<datacenter>.<zone>" likewise
 	dc      string
+	wan     bool // the datacenter is another one, and its nodes are reached at their addresses for that
 	nodeTTL uint32
 	options room.Options
 	main    *conf    // the first zone's, perhaps itself
@@ -81,28 +83,29 @@ func (c *conf) of(a *ask) *conf {
 	return c
 }
 
-// Check returns what is wrong with the settings of an agent in the datacenter: an error that begins with the key.
+// Check returns what is wrong with the settings of an agent in the datacenter: errors that begin with the key.
 func (s *Settings) Check(datacenter string) error {
-	for key, domain := range map[string]string{"domain": s.Domain, "alt_domain": s.AltDomain} {
-		if name := strings.Trim(domain, "."); name != "" && appendName(nil, name) == nil {
-			return fmt.Errorf("%s: %q is no domain name", key, domain)
+	var all []error
+	for _, d := range []struct{ key, name string }{{"domain", s.Domain}, {"alt_domain", s.AltDomain}} {
+		if name := strings.Trim(d.name, "."); name != "" && appendName(nil, name) == nil {
+			all = append(all, fmt.Errorf("%s: %q is no domain name", d.key, d.name))
 		}
 	}
 	first, _, _ := strings.Cut(strings.ToLower(strings.TrimLeft(s.AltDomain, ".")), ".")
 	if first != "" && (keywords[first] && first != "ingress" && first != "virtual" || first == strings.ToLower(datacenter)) {
-		return fmt.Errorf("alt_domain: %q cannot begin with %q, which names in every domain may begin with: choose another one", s.AltDomain, first+".")
+		all = append(all, fmt.Errorf("alt_domain: %q cannot begin with %q, which names in every domain may begin with: choose another one", s.AltDomain, first+"."))
 	}
 	for _, r := range s.Recursors {
 		if _, err := recursorAddr(r); err != nil {
-			return err
+			all = append(all, err)
 		}
 	}
 	switch s.Strategy {
 	case "", "sequential", "random":
 	default:
-		return fmt.Errorf("dns_config.recursor_strategy: %q is none; use sequential or random", s.Strategy)
+		all = append(all, fmt.Errorf("dns_config.recursor_strategy: %q is none; use sequential or random", s.Strategy))
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // recursorAddr reads an address of the setting recursors: a host, perhaps with a port.

@@ -19,6 +19,7 @@ import (
 // Settings are the settings of the DNS interface, as config fills them from their tags.
 type Settings struct {
 	Domain          string                   `key:"domain" flag:"domain" default:"consul." help:"DNS domain that is answered"`
+	Translate       bool                     `key:"translate_wan_addrs" help:"answer about other datacenters with the addresses that their nodes and services have for that: tagged wan"`
 	AltDomain       string                   `key:"alt_domain" flag:"alt-domain" help:"a second one, answered alike"`
 	Recursors       []string                 `key:"recursors" flag:"recursor" sockaddr:"many" reload:"yes" help:"DNS servers that are asked for all other names, address or address:port"`
 	Strategy        string                   `key:"dns_config.recursor_strategy" default:"sequential" reload:"yes" help:"the order in which they are asked: sequential or random"`

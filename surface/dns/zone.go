@@ -22,7 +22,7 @@ func (c *conf) nameservers(list health.EntryList) []nameserver {
 	var out []nameserver
 	for _, i := range rand.Perm(len(list)) {
 		e := list[i]
-		ip, ok := parseIP(pick(nodeTags(e.Node), e.Node.Address, typeANY))
+		ip, ok := parseIP(c.pick(nodeTags(e.Node), e.Node.Address, typeANY))
 		name := nodeLabels(strings.ToLower(e.Node.Node))
 		if !ok || !c.serves(e, "") || !hostName(e.Node.Node) || name == nil || len(name)+len(c.local) > maxName {
 			continue
