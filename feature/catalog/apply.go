@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -276,6 +277,22 @@ func storeCheck(tx *store.Tx, c, have *Check) {
 	if have != nil && have.ServiceID != c.ServiceID {
 		touchCheck(tx, have)
 	}
+}
+
+// Turn gives the check another status and output.
+func (c *Check) Turn(tx *store.Tx, status, output string) {
+	k := c.Copy()
+	k.Status, k.Output = status, output
+	storeCheck(tx, k, c)
+}
+
+// SessionName returns the name of the sessions that a check of type session is about, "" for all other checks.
+func (c *Check) SessionName() string {
+	var d struct{ SessionName string }
+	if c.Type != "session" || json.Unmarshal(c.Definition, &d) != nil {
+		return ""
+	}
+	return d.SessionName
 }
 
 // Copy returns the check's content without what hangs on it.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"rostra/engine/room"
@@ -38,7 +39,11 @@ func (a handlers) register(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	return a.apply(r, c, in.Datacenter)
+	reply, err := a.apply(r, c, in.Datacenter)
+	if err == nil && in.loses() {
+		reply.Header = http.Header{"X-Rostra-Warning": {notKept}}
+	}
+	return reply, err
 }
 
 func (a handlers) deregister(r *httpd.Request) (httpd.Reply, error) {

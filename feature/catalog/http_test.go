@@ -45,6 +45,7 @@ func TestBodies(t *testing.T) {
 		"service/WeB?tag=V2":                         `[` + edgeFlat + `]`,
 		"service/web?filter=ServicePort==80":         `[` + edgeFlat + `]`,
 		"service/web?tag=v2&tag=v1":                  `[]`,
+		"service/web?tag=":                           `[]`,
 		"service/none":                               `[]`,
 		"nodes?peer=other":                           `[]`,
 		"services?peer=other":                        `{}`,
@@ -117,6 +118,26 @@ func TestHeaders(t *testing.T) {
 		if _, _, h := a.call("GET", "/v1/catalog/"+path, ""); h.Get("X-Cache") != "" {
 			t.Errorf("%s has X-Cache", path)
 		}
+	}
+}
+
+// TestNotKept: what is lost of a registration is told; what a client writes back as it read it is nothing lost.
+func TestNotKept(t *testing.T) {
+	a := newAgent(t, Room)
+	for service, want := range map[string]string{
+		`{"Service":"a","Proxy":{"Mode":"","MeshGateway":{},"Expose":{"Paths":[]}},"Connect":{"Native":false},"Ports":null,"Locality":{}}`: "",
+		`{"Service":"a","Proxy":{"DestinationServiceName":"web"}}`:                                                                         notKept,
+		`{"Service":"a","Proxy":{"Upstreams":[{"LocalBindPort":1}]}}`:                                                                      notKept,
+		`{"Service":"a","Connect":{"Native":true}}`:                                                                                        notKept,
+		`{"Service":"a","Locality":{"Region":"r"}}`:                                                                                        notKept,
+	} {
+		status, text, h := a.call("PUT", "/v1/catalog/register", `{"Node":"n","Address":"10.0.0.1","Service":`+service+`}`)
+		if got := h.Get("X-Rostra-Warning"); status != 200 || text != "true" || got != want {
+			t.Errorf("%s: %d %s, warned %q", service, status, text, got)
+		}
+	}
+	if status, _, h := a.call("PUT", "/v1/catalog/register", `{"Node":"","Service":{"Service":"a","Connect":{"Native":true}}}`); status != 500 || h.Get("X-Rostra-Warning") != "" {
+		t.Errorf("a refused one: %d %v", status, h)
 	}
 }
 

@@ -63,6 +63,9 @@ func WordsOf[T []string | map[string]string](of T) Words {
 			list = append(list, k+"\x01"+v)
 		}
 	}
+	if len(list) == 1 && list[0] == "" {
+		list = append(list, "") // one empty word is not none
+	}
 	sort.Strings(list)
 	return Words(strings.Join(list, "\x00"))
 }

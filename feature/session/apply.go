@@ -13,6 +13,15 @@ import (
 // Name is the Command's name in the log.
 func (c *Create) Name() string { return "session.create" }
 
+// Under notes the version of the rules: by the second, the node's checks of type session follow the session.
+func (c *Create) Under(rules int) error {
+	c.rules = rules
+	if c.Session.Shows {
+		return fault.New(fault.Refused, "a new session says nothing of the checks that follow it")
+	}
+	return nil
+}
+
 // Allowed asks session:write on the node.
 func (c *Create) Allowed(_ store.Reader, d authz.Decider) error {
 	return authz.Require(d, authz.Session, authz.Write, c.Session.Node)
@@ -36,7 +45,11 @@ func (c *Create) Run(tx *store.Tx) (room.Result, error) {
 		}
 	}
 	s.CreateIndex, s.ModifyIndex = tx.Index(), tx.Index()
+	s.Shows = c.rules >= 2 && s.Name != ""
 	Sessions.Put(tx, &s)
+	if s.Shows {
+		show(tx, &s, s.ID)
+	}
 	if s.Life > 0 {
 		renewals.Put(tx, &renewal{ID: s.ID, Renewed: tx.Time(), Life: s.Life})
 	}

@@ -5,6 +5,7 @@ package session
 // Create makes a session. Its Result is the session's ID.
 type Create struct {
 	Session Session `msg:"Session"` // without indexes
+	rules   int     `msg:"-"`
 }
 
 // Destroy ends a session. It is no error if there is none. Its Result is true.

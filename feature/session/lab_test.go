@@ -14,6 +14,7 @@ type lab struct {
 	t     *testing.T
 	store *store.Store
 	now   int64
+	rules int // of session.create
 }
 
 const second = int64(1_000_000_000)
@@ -21,7 +22,7 @@ const second = int64(1_000_000_000)
 func newLab(t *testing.T) *lab {
 	tables := append(append([]store.AnyTable{}, catalog.Room.Tables...), Room.Tables...)
 	triggers := append(append([]store.Trigger{}, catalog.Room.Triggers...), Room.Triggers...)
-	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second}
+	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second, rules: 2}
 	l.register("n1", &catalog.Check{CheckID: "serfHealth", Status: "passing"}, &catalog.Check{CheckID: "disk", Status: "warning"},
 		&catalog.Check{CheckID: "bad", Status: "critical"})
 	l.register("n2", &catalog.Check{CheckID: "serfHealth", Status: "passing"})
@@ -49,6 +50,11 @@ func (l *lab) run(c room.Command) (result room.Result, err error) {
 	}
 	if rest, err := store.DecodeStrict(raw, c); err != nil || len(rest) > 0 {
 		l.t.Fatalf("decoding %s: %d bytes left, %v", c.Name(), len(rest), err)
+	}
+	if c, ok := c.(*Create); ok {
+		if err := c.Under(l.rules); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	v := l.store.View()
 	if err := c.Allowed(v, authz.AllowAll{}); err != nil {

@@ -96,9 +96,9 @@ func TestExpiry(t *testing.T) {
 			d := &labDoor{lab: newLab(t), mu: new(sync.Mutex)}
 			defer d.lead()()
 			for i := range 3 * expiryBatch {
-				d.must(&Create{Session{ID: string(rune('a'+i%26)) + time.Duration(i).String(), Node: "n1", Life: wire.Duration(ttl)}})
+				d.must(&Create{Session: Session{ID: string(rune('a'+i%26)) + time.Duration(i).String(), Node: "n1", Life: wire.Duration(ttl)}})
 			}
-			d.must(&Create{Session{ID: "s", Node: "n1"}})
+			d.must(&Create{Session: Session{ID: "s", Node: "n1"}})
 			time.Sleep(22 * time.Second)
 			synctest.Wait()
 			if got := ids(d.ask(ListQuery{})); len(got) != 1 || got[0] != "s" {
@@ -109,7 +109,7 @@ func TestExpiry(t *testing.T) {
 }
 
 func (d *labDoor) create(ttl time.Duration) {
-	if _, _, err := d.Apply(context.Background(), &Create{Session{ID: "s", Node: "n1", Life: wire.Duration(ttl)}}, room.Options{}); err != nil {
+	if _, _, err := d.Apply(context.Background(), &Create{Session: Session{ID: "s", Node: "n1", Life: wire.Duration(ttl)}}, room.Options{}); err != nil {
 		d.t.Fatal(err)
 	}
 }

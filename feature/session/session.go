@@ -34,6 +34,7 @@ type Session struct {
 	Checks        []string       `msg:"Checks"` // the member of before Consul 1.7
 	CreateIndex   uint64         `msg:"CreateIndex"`
 	ModifyIndex   uint64         `msg:"ModifyIndex"`
+	Shows         bool           `msg:"Shows,omitempty"` // checks of type session follow it: a row under the second version of the rules
 }
 
 // ServiceCheck names a service's check that a session is bound to.

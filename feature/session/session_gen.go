@@ -70,66 +70,84 @@ func (z ServiceCheck) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Session) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 12
-	// string "ID"
-	o = append(o, 0x8c, 0xa2, 0x49, 0x44)
-	o = msgp.AppendString(o, z.ID)
-	// string "Name"
-	o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
-	o = msgp.AppendString(o, z.Name)
-	// string "Node"
-	o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
-	o = msgp.AppendString(o, z.Node)
-	// string "LockDelay"
-	o = append(o, 0xa9, 0x4c, 0x6f, 0x63, 0x6b, 0x44, 0x65, 0x6c, 0x61, 0x79)
-	o, err = z.LockDelay.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "LockDelay")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(13)
+	var zb0001Mask uint16 /* 13 bits */
+	_ = zb0001Mask
+	if z.Shows == false {
+		zb0001Len--
+		zb0001Mask |= 0x1000
 	}
-	// string "Behavior"
-	o = append(o, 0xa8, 0x42, 0x65, 0x68, 0x61, 0x76, 0x69, 0x6f, 0x72)
-	o = msgp.AppendString(o, z.Behavior)
-	// string "TTL"
-	o = append(o, 0xa3, 0x54, 0x54, 0x4c)
-	o = msgp.AppendString(o, z.TTL)
-	// string "Life"
-	o = append(o, 0xa4, 0x4c, 0x69, 0x66, 0x65)
-	o, err = z.Life.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Life")
-		return
-	}
-	// string "NodeChecks"
-	o = append(o, 0xaa, 0x4e, 0x6f, 0x64, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.NodeChecks)))
-	for za0001 := range z.NodeChecks {
-		o = msgp.AppendString(o, z.NodeChecks[za0001])
-	}
-	// string "ServiceChecks"
-	o = append(o, 0xad, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceChecks)))
-	for za0002 := range z.ServiceChecks {
-		// map header, size 2
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
 		// string "ID"
-		o = append(o, 0x82, 0xa2, 0x49, 0x44)
-		o = msgp.AppendString(o, z.ServiceChecks[za0002].ID)
-		// string "Namespace"
-		o = append(o, 0xa9, 0x4e, 0x61, 0x6d, 0x65, 0x73, 0x70, 0x61, 0x63, 0x65)
-		o = msgp.AppendString(o, z.ServiceChecks[za0002].Namespace)
+		o = append(o, 0xa2, 0x49, 0x44)
+		o = msgp.AppendString(o, z.ID)
+		// string "Name"
+		o = append(o, 0xa4, 0x4e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Name)
+		// string "Node"
+		o = append(o, 0xa4, 0x4e, 0x6f, 0x64, 0x65)
+		o = msgp.AppendString(o, z.Node)
+		// string "LockDelay"
+		o = append(o, 0xa9, 0x4c, 0x6f, 0x63, 0x6b, 0x44, 0x65, 0x6c, 0x61, 0x79)
+		o, err = z.LockDelay.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "LockDelay")
+			return
+		}
+		// string "Behavior"
+		o = append(o, 0xa8, 0x42, 0x65, 0x68, 0x61, 0x76, 0x69, 0x6f, 0x72)
+		o = msgp.AppendString(o, z.Behavior)
+		// string "TTL"
+		o = append(o, 0xa3, 0x54, 0x54, 0x4c)
+		o = msgp.AppendString(o, z.TTL)
+		// string "Life"
+		o = append(o, 0xa4, 0x4c, 0x69, 0x66, 0x65)
+		o, err = z.Life.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Life")
+			return
+		}
+		// string "NodeChecks"
+		o = append(o, 0xaa, 0x4e, 0x6f, 0x64, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.NodeChecks)))
+		for za0001 := range z.NodeChecks {
+			o = msgp.AppendString(o, z.NodeChecks[za0001])
+		}
+		// string "ServiceChecks"
+		o = append(o, 0xad, 0x53, 0x65, 0x72, 0x76, 0x69, 0x63, 0x65, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.ServiceChecks)))
+		for za0002 := range z.ServiceChecks {
+			// map header, size 2
+			// string "ID"
+			o = append(o, 0x82, 0xa2, 0x49, 0x44)
+			o = msgp.AppendString(o, z.ServiceChecks[za0002].ID)
+			// string "Namespace"
+			o = append(o, 0xa9, 0x4e, 0x61, 0x6d, 0x65, 0x73, 0x70, 0x61, 0x63, 0x65)
+			o = msgp.AppendString(o, z.ServiceChecks[za0002].Namespace)
+		}
+		// string "Checks"
+		o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
+		for za0003 := range z.Checks {
+			o = msgp.AppendString(o, z.Checks[za0003])
+		}
+		// string "CreateIndex"
+		o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.CreateIndex)
+		// string "ModifyIndex"
+		o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
+		o = msgp.AppendUint64(o, z.ModifyIndex)
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+			// string "Shows"
+			o = append(o, 0xa5, 0x53, 0x68, 0x6f, 0x77, 0x73)
+			o = msgp.AppendBool(o, z.Shows)
+		}
 	}
-	// string "Checks"
-	o = append(o, 0xa6, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x73)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
-	for za0003 := range z.Checks {
-		o = msgp.AppendString(o, z.Checks[za0003])
-	}
-	// string "CreateIndex"
-	o = append(o, 0xab, 0x43, 0x72, 0x65, 0x61, 0x74, 0x65, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.CreateIndex)
-	// string "ModifyIndex"
-	o = append(o, 0xab, 0x4d, 0x6f, 0x64, 0x69, 0x66, 0x79, 0x49, 0x6e, 0x64, 0x65, 0x78)
-	o = msgp.AppendUint64(o, z.ModifyIndex)
 	return
 }
 
@@ -291,6 +309,12 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ModifyIndex")
 				return
 			}
+		case "Shows":
+			z.Shows, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Shows")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -317,7 +341,7 @@ func (z *Session) Msgsize() (s int) {
 	for za0003 := range z.Checks {
 		s += msgp.StringPrefixSize + len(z.Checks[za0003])
 	}
-	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size + 6 + msgp.BoolSize
 	return
 }
 

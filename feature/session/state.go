@@ -39,6 +39,33 @@ func end(tx *store.Tx, s *Session) {
 	Sessions.Delete(tx, s.ID)
 	renewals.Delete(tx, s.ID)
 	tx.Touch(changed)
+	if s.Shows {
+		show(tx, s, heir(tx, s))
+	}
+}
+
+// show sets the checks that follow sessions of that name on the node: passing while there is one, whose ID is given, and
+// critical when there is none ("").
+func show(tx *store.Tx, s *Session, id string) {
+	status, output := catalog.Critical, "There is no session of this name"
+	if id != "" {
+		status, output = catalog.Passing, "Session "+id+" is held"
+	}
+	for c := range catalog.Checks.Prefix(tx, catalog.Key(s.Node, "")) {
+		if c.SessionName() == s.Name {
+			c.Turn(tx, status, output)
+		}
+	}
+}
+
+// heir returns the ID of another session of the node with the same name, "" if there is none.
+func heir(tx *store.Tx, gone *Session) string {
+	for s := range Sessions.By(tx, "node", strings.ToLower(gone.Node)) {
+		if s.Shows && s.Name == gone.Name {
+			return s.ID
+		}
+	}
+	return ""
 }
 
 // open is embedded by Queries that anybody may ask; what the caller may not see is filtered from the answer.

@@ -33,12 +33,12 @@ func TestCreate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t)
-			l.must(&Create{Session{ID: "taken", Node: "n1"}})
+			l.must(&Create{Session: Session{ID: "taken", Node: "n1"}})
 			before := l.store.Index()
 			if tt.s.ID == "" {
 				tt.s.ID = "s"
 			}
-			_, err := l.run(&Create{tt.s})
+			_, err := l.run(&Create{Session: tt.s})
 			if tt.want != "" {
 				if err == nil || err.Error() != tt.want || fault.Status(err) != 500 || l.store.Index() != before {
 					t.Errorf("got %v, index %d → %d; want %q", err, before, l.store.Index(), tt.want)
@@ -53,6 +53,51 @@ func TestCreate(t *testing.T) {
 				t.Errorf("stored %+v at index %d", s, before+1)
 			}
 		})
+	}
+}
+
+// TestShows follows a check of type session: it passes while a session of its name is on the node.
+func TestShows(t *testing.T) {
+	for _, rules := range []int{1, 2} {
+		l := newLab(t)
+		l.rules = rules
+		show := func(id, name string) *catalog.Check {
+			return &catalog.Check{CheckID: id, Status: "critical", Type: "session", Definition: []byte(`{"SessionName":"` + name + `"}`)}
+		}
+		l.register("n1", show("leader", "lead"), show("other", "else"), &catalog.Check{CheckID: "http", Status: "critical", Type: "http"},
+			&catalog.Check{CheckID: "void", Status: "critical", Type: "session"})
+		status := func(when, want string) {
+			t.Helper()
+			if rules < 2 {
+				want = "critical" // as it was before
+			}
+			v := l.store.View()
+			defer v.Release()
+			for _, id := range []string{"leader", "other", "http", "void"} {
+				if id != "leader" {
+					want = "critical"
+				}
+				if c := catalog.Checks.Get(v, catalog.Key("n1", id)); c.Status != want || want == "passing" && c.Output == "" {
+					t.Errorf("rules %d, %s: %s is %s with %q, not %s", rules, when, id, c.Status, c.Output, want)
+				}
+			}
+		}
+		l.must(&Create{Session: Session{ID: "x", Node: "n2", Name: "lead"}})
+		l.must(&Create{Session: Session{ID: "y", Node: "n1"}})
+		status("elsewhere and without a name", "critical")
+		l.must(&Create{Session: Session{ID: "a", Node: "N1", Name: "lead"}})
+		l.must(&Create{Session: Session{ID: "b", Node: "n1", Name: "lead", NodeChecks: []string{"disk"}}})
+		status("two sessions", "passing")
+		l.must(&Destroy{ID: "a"})
+		status("one is left", "passing")
+		l.must(&catalog.Deregister{Node: "n1", CheckID: "disk"})
+		status("none is left", "critical")
+		l.must(&Create{Session: Session{ID: "c", Node: "n1", Name: "lead"}})
+		l.must(&Create{Session: Session{ID: "d", Node: "n1", Name: "follower", NodeChecks: []string{"serfHealth"}}})
+		l.must(&catalog.Deregister{Node: "n1"})
+		if list := l.ask(ListQuery{}).Value.(List); len(list) != 1 || list[0].ID != "x" {
+			t.Errorf("rules %d: sessions after the node went: %v", rules, list)
+		}
 	}
 }
 
@@ -79,10 +124,10 @@ func TestEnds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t)
-			l.must(&Create{Session{ID: "bound", Node: "n1", Life: 5, ServiceChecks: []ServiceCheck{{ID: "disk"}}}})
-			l.must(&Create{Session{ID: "free", Node: "n1"}})
-			l.must(&Create{Session{ID: "other", Node: "N1", NodeChecks: []string{"serfHealth"}}})
-			l.must(&Create{Session{ID: "n2", Node: "n2", Life: 5, Checks: []string{"serfHealth"}}})
+			l.must(&Create{Session: Session{ID: "bound", Node: "n1", Life: 5, ServiceChecks: []ServiceCheck{{ID: "disk"}}}})
+			l.must(&Create{Session: Session{ID: "free", Node: "n1"}})
+			l.must(&Create{Session: Session{ID: "other", Node: "N1", NodeChecks: []string{"serfHealth"}}})
+			l.must(&Create{Session: Session{ID: "n2", Node: "n2", Life: 5, Checks: []string{"serfHealth"}}})
 			index := l.ask(ListQuery{}).Index
 			w := l.store.Watch(ListQuery{}.Subjects(), nil)
 			l.must(tt.end)
@@ -118,11 +163,11 @@ func TestIndexes(t *testing.T) {
 		}
 	}
 	check(0)
-	l.must(&Create{Session{ID: "a", Node: "n1", Life: 10}})
+	l.must(&Create{Session: Session{ID: "a", Node: "n1", Life: 10}})
 	a := l.store.Index()
 	l.register("n3")
 	check(a)
-	l.must(&Create{Session{ID: "b", Node: "n2"}})
+	l.must(&Create{Session: Session{ID: "b", Node: "n2"}})
 	b := l.store.Index()
 	check(b)
 	l.must(&Renew{ID: "a"})
@@ -138,7 +183,7 @@ func TestIndexes(t *testing.T) {
 // TestRenew: a renewal changes nothing that readers see and wakes nobody (design rule 5), and saves from expiry.
 func TestRenew(t *testing.T) {
 	l := newLab(t)
-	l.must(&Create{Session{ID: "a", Node: "n1", Life: 10}})
+	l.must(&Create{Session: Session{ID: "a", Node: "n1", Life: 10}})
 	before := l.ask(InfoQuery{ID: "a"})
 	seen := Seen{ID: "a", Renewed: l.now}
 	w := l.store.Watch(append(ListQuery{}.Subjects(), store.Subject{Kind: "sessions", Prefix: true}), nil)
@@ -172,10 +217,10 @@ func (d *deny) Allowed(r authz.Resource, a authz.Access, name string, _ bool) bo
 
 func TestAllowed(t *testing.T) {
 	l := newLab(t)
-	l.must(&Create{Session{ID: "a", Node: "n2"}})
+	l.must(&Create{Session: Session{ID: "a", Node: "n2"}})
 	v := l.store.View()
 	defer v.Release()
-	for _, c := range []room.Command{&Create{Session{Node: "n2"}}, &Renew{ID: "A"}, &Destroy{ID: "a"}} {
+	for _, c := range []room.Command{&Create{Session: Session{Node: "n2"}}, &Renew{ID: "A"}, &Destroy{ID: "a"}} {
 		d := &deny{}
 		if err := c.Allowed(v, d); !fault.Is(err, fault.Denied) || d.asked != "session:write n2" {
 			t.Errorf("%s asks %q: %v", c.Name(), d.asked, err)
@@ -211,7 +256,7 @@ func FuzzStored(f *testing.F) {
 		MarshalMsg([]byte) ([]byte, error)
 		UnmarshalMsg([]byte) ([]byte, error)
 	}
-	for _, v := range []stored{&Create{Session{ID: "a", NodeChecks: []string{"b"}, ServiceChecks: []ServiceCheck{{ID: "c"}}}},
+	for _, v := range []stored{&Create{Session: Session{ID: "a", NodeChecks: []string{"b"}, ServiceChecks: []ServiceCheck{{ID: "c"}}}},
 		&Renew{ID: "a"}, &Expire{[]Seen{{ID: "a", Renewed: 3}}}, &renewal{ID: "a", Life: 3}} {
 		b, _ := v.MarshalMsg(nil)
 		f.Add(b)

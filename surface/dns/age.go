@@ -39,6 +39,7 @@ func (s *Server) lookAge(ctx context.Context, asked uint64) {
 	_, meta, err := s.door.Read(ctx, health.ServiceQuery{Service: "consul"}, room.Options{Consistency: httpd.Stale})
 	if err == nil && meta.LastContact > ageStale {
 		s.stats.stale.Add(asked)
+		s.old.Add(asked)
 	}
 	s.aged.Store(bounded && (err != nil || meta.LastContact > most))
 }

@@ -48,7 +48,7 @@ func (w *worker) followed(ctx context.Context, p *packed) (*packed, error) {
 		}
 		next.items = next.items[i : i+1]
 	}
-	next.shuffle = false
+	next.shuffle, next.limit = false, 0 // a limit counts instances, and all of this belongs to one
 	it := next.items[0]
 	found := w.found(w.srv.chain(ctx, it.alias(), ttlOf(it.rec), 0))
 	next.items = slices.Insert(next.items, 1, found...)

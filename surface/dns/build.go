@@ -228,15 +228,7 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 	if isIP {
 		it.addr = addressRecord(ip, b.ttl)
 	}
-	weight := e.Service.Weights.Passing
-	switch e.Status() {
-	case catalog.Passing:
-	case catalog.Critical: // only a query that ignores checks finds it
-		weight = 0
-	default:
-		weight = e.Service.Weights.Warning
-	}
-	it.rec = srvRecord(weight, b.conf.port(e.Service), name, b.ttl)
+	it.rec = srvRecord(weight(e), b.conf.port(e.Service), name, b.ttl)
 	var known bool
 	if it.target, known = b.targets[string(name)]; !known {
 		it.target = int32(len(b.targets))
@@ -246,6 +238,22 @@ func (b *builder) target(e *health.Entry, self string, ip netip.Addr, isIP, ofNo
 		it.node = b.texts(e.Node)
 	}
 	b.p.items = append(b.p.items, it)
+}
+
+// weight is the weight of an instance by its checks.
+func weight(e *health.Entry) int {
+	switch e.Status() {
+	case catalog.Passing:
+		return e.Service.Weights.Passing
+	case catalog.Critical: // only a query that ignores checks finds it
+		return 0
+	}
+	for _, c := range e.Checks {
+		if c.Status != catalog.Passing && c.Status != catalog.Warning {
+			return 1 // a status of somebody else's own
+		}
+	}
+	return e.Service.Weights.Warning
 }
 
 // texts returns the number of the node's metadata; -1 if its name cannot be written.

@@ -64,6 +64,8 @@ type Server struct {
 	inside, outside crew // for UDP questions that may have to wait: for a state, for recursors
 
 	domain, ptr *metric.Sample // how long questions take, by kind
+	types       [len(timedTypes)]*metric.Sample
+	old         *metric.Counter // as stats.stale
 }
 
 // stats count since the start.
@@ -85,10 +87,14 @@ func New(door room.Door, self room.Identity, s *Settings, log *slog.Logger) *Ser
 	return srv
 }
 
-// Measure makes a registry take how long questions take, under Consul's names. It comes before Serve.
+// Measure makes a registry take how long questions take and how many were answered from an old state, under Consul's names. It comes before Serve.
 func (s *Server) Measure(m *metric.Registry) {
 	node := metric.Label{Name: "node", Value: s.self.Node}
 	s.domain, s.ptr = m.Sample("dns.domain_query", node), m.Sample("dns.ptr_query", node)
+	for i, t := range timedTypes {
+		s.types[i] = m.Sample("dns.query", node, metric.Label{Name: "type", Value: t.name})
+	}
+	s.old = m.Counter("dns.stale_queries")
 }
 
 // Reload takes changed settings over; the domains stay what they were. Answers sent after it returns obey them.

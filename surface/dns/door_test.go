@@ -215,6 +215,12 @@ func instance(n *catalog.Node, name, id, addr string, port int, tags ...string) 
 		Tags: tags, Weights: catalog.Weights{Passing: 1, Warning: 1}}}
 }
 
+func weighty(n *catalog.Node, name string) *catalog.Register {
+	r := instance(n, name, name, "10.4.4.4", 80)
+	r.Service.Weights = catalog.Weights{Passing: 9, Warning: 4}
+	return r
+}
+
 func check(n *catalog.Node, id, service, status string) *catalog.Register {
 	return &catalog.Register{Row: n, Checks: []*catalog.Check{{CheckID: id, Name: id, ServiceID: service, Status: status}}}
 }
@@ -238,6 +244,7 @@ func example() []room.Command {
 		instance(srv1, "self", "self", "self.service.consul", 80),
 		instance(srv1, "sick", "sick", "", 80), check(srv1, "c1", "sick", "critical"),
 		instance(srv1, "warm", "warm", "", 80), check(srv1, "c2", "warm", "warning"),
+		weighty(srv1, "tepid"), check(srv1, "c3", "tepid", "warning"), weighty(srv1, "strange"), check(srv1, "c4", "strange", "unheard of"),
 		instance(srv1, "Mixed", "mixed", "10.9.9.9", 80, "Tag"),
 	}
 	for i := range 30 {

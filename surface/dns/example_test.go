@@ -41,6 +41,11 @@ var altSerial = regexp.MustCompile(`hostmaster\.alt\.test\. \d{10} `)
 
 const soa = "NS consul. 4 IN SOA ns.consul. hostmaster.consul. NOW 3600 600 86400 4"
 
+func weighs(name string, weight int) string {
+	return fmt.Sprintf("NOERROR aa\n%s 5 IN SRV 1 %d 80 0a040404.addr.dc1.consul.\n+ 0a040404.addr.dc1.consul. 5 IN A 10.4.4.4\n"+
+		"+ srv1.node.dc1.consul. 5 IN TXT \"os=linux\"", name, weight)
+}
+
 func TestExamples(t *testing.T) {
 	s, _ := newServer(t, settings(), example()...)
 	addr := serve(t, s, "127.0.0.1:0")
@@ -88,6 +93,7 @@ func TestExamples(t *testing.T) {
 		{"mixed.service.consul.", "A", "NOERROR aa\nmixed.service.consul. 5 IN A 10.9.9.9"},
 		{"tAG.mIXED.service.consul.", "A", "NOERROR aa\ntAG.mIXED.service.consul. 5 IN A 10.9.9.9"},
 		{"warm.service.consul.", "A", "NOERROR aa\nwarm.service.consul. 5 IN A 127.0.0.1"},
+		{"tepid.service.consul.", "SRV", weighs("tepid.service.consul.", 4)}, {"strange.service.consul.", "SRV", weighs("strange.service.consul.", 1)},
 		{"sick.service.consul.", "A", nothing},
 		{"sick.service.consul.", "MX", nothing},
 		{"both.service.consul.", "A", "NOERROR aa\nboth.service.consul. 5 IN A 10.0.0.9"},

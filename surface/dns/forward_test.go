@@ -216,6 +216,12 @@ func TestAliases(t *testing.T) {
 			t.Errorf("%s without EDNS: %s", network, lines(r))
 		}
 	}
+	one := withRecursors(up.addr) // a_record_limit counts instances, and all that a name leads to belongs to one
+	one.ARecordLimit = 1
+	s.Reload(one)
+	if got := flags(asks(t, "udp", addr, "crowded.service.consul.", mdns.TypeA, 4096)); got != crowd(9) {
+		t.Errorf("with a_record_limit 1: got\n%s\nwant\n%s", got, crowd(9))
+	}
 	for _, plainNames := range []bool{false, true} { // a target followed must not make the message unreadable at any size
 		for size := 100; size < 700; size += 7 {
 			if next := withRecursors(up.addr); true {
