@@ -254,7 +254,7 @@ func TestAgainstModel(t *testing.T) {
 				s.m.index = s.store.Index() + 1
 				touches := make([]uint64, len(watches))
 				for i, w := range watches {
-					touches[i] = w.waiter.Touches()
+					touches[i], _ = w.waiter.Touches()
 				}
 				said = append(said, s.step())
 				if t.Failed() {
@@ -266,9 +266,10 @@ func TestAgainstModel(t *testing.T) {
 				for i, w := range watches {
 					old := *w
 					s.look(w)
-					if w.json != old.json && (w.index <= old.index || w.waiter.Touches() == touches[i]) || w.index < old.index {
+					touched, _ := w.waiter.Touches()
+					if w.json != old.json && (w.index <= old.index || touched == touches[i]) || w.index < old.index {
 						t.Fatalf("%#v: %s at %d became %s at %d, woken %v\nafter %s", w.q, old.json, old.index, w.json, w.index,
-							w.waiter.Touches() != touches[i], strings.Join(said, "\n"))
+							touched != touches[i], strings.Join(said, "\n"))
 					}
 				}
 			}

@@ -135,7 +135,7 @@ func (w *fakeWatch) Latest() (room.Answer, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.waiter.Touches(); w.answer.Shared == nil || t != w.touches {
+	if t, settled := w.waiter.Touches(); w.answer.Shared == nil || !settled || t != w.touches {
 		v := w.door.store.View()
 		w.answer, w.touches = w.query.Run(v), t
 		v.Release()
