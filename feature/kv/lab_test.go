@@ -103,3 +103,8 @@ func (l *lab) entry(key string) *Entry {
 	defer v.Release()
 	return Entries.Get(v, key)
 }
+
+func touches(w *store.Waiter) uint64 {
+	n, _ := w.Touches()
+	return n
+}

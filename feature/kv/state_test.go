@@ -106,7 +106,7 @@ func TestWaking(t *testing.T) {
 		l.op(s.op)
 		got := ""
 		for _, w := range waiters {
-			got += fmt.Sprint(min(w.Touches(), 1))
+			got += fmt.Sprint(min(touches(w), 1))
 			w.Close()
 		}
 		if got != s.want {
@@ -134,7 +134,7 @@ func TestSessionEnds(t *testing.T) {
 				l.must(end)
 				e := l.entry("k")
 				switch {
-				case watch.Touches() == 0:
+				case touches(watch) == 0:
 					t.Error("watchers of the key were not woken")
 				case behavior == session.Delete && e != nil:
 					t.Errorf("the key is still there: %+v", e)
@@ -230,7 +230,7 @@ func TestReap(t *testing.T) {
 	if a, b, c := len(collectAll(tombstones.All(v))), len(collectAll(trees.All(v))), len(collectAll(delays.All(v))); a != 1 || b != 0 || c != 0 {
 		t.Errorf("%d tombstones, %d trees, %d delays are left; want young's alone", a, b, c)
 	}
-	if w.Touches() != 0 || l.ask(ListQuery{""}).Index != table {
+	if touches(w) != 0 || l.ask(ListQuery{""}).Index != table {
 		t.Error("reaping woke watchers or moved the table's index")
 	}
 	if got := l.ask(ListQuery{"tree/"}).Index; got != table {
