@@ -278,15 +278,3 @@ func (d *datacenters) logs(t *testing.T) {
 		t.Errorf("%d lines about 100 requests:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
 }
-
-// TestTranslationIsRefused: what would change answers from other datacenters and does nothing yet must not pass unnoticed.
-func TestTranslationIsRefused(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a.hcl")
-	if err := os.WriteFile(file, []byte("translate_wan_addrs = true\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("rostra", "validate", file).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "translate_wan_addrs") {
-		t.Errorf("%v %s", err, out)
-	}
-}
