@@ -104,7 +104,7 @@ func (c *client) run(ctx context.Context, luck uint64) {
 		}
 		switch n := chance.IntN(10); {
 		case n < 4:
-			c.do(ctx, opIn{kind: opGet, key: key}, mode)
+			c.do(ctx, opIn{kind: opGet, key: key, listed: chance.IntN(2) == 0}, mode)
 		case n < 7:
 			c.do(ctx, opIn{kind: opPut, key: key, value: c.value()}, mode)
 		case n < 9:

@@ -35,6 +35,7 @@ type opIn struct {
 	key    string
 	value  string // to be written
 	expect string // with CAS; "" stands for no entry
+	listed bool   // a get as a list of one: what many who ask share, where a single key is looked up for each
 }
 
 type opOut struct {
@@ -133,17 +134,14 @@ func (c *client) do(ctx context.Context, in opIn, mode httpd.Consistency) {
 	var err error
 	switch in.kind {
 	case opGet:
-		var a room.Answer
-		if a, _, err = door.Read(ctx, kv.KeyQuery{Key: in.key}, room.Options{Consistency: mode}); err == nil {
-			found := a.Value.(kv.Found)
-			if found.Entry != nil {
-				out.value = string(found.Value)
-				c.seen[in.key] = seenValue{out.value, found.ModifyIndex}
-			} else {
-				c.seen[in.key] = seenValue{}
-			}
-		} else {
+		var found *kv.Entry
+		if found, err = get(ctx, door, in, room.Options{Consistency: mode}); err != nil {
 			return // a read that failed tells nothing
+		}
+		c.seen[in.key] = seenValue{}
+		if found != nil {
+			out.value = string(found.Value)
+			c.seen[in.key] = seenValue{out.value, found.ModifyIndex}
 		}
 	case opPut:
 		_, _, err = door.Apply(ctx, &kv.Put{Op: kv.Op{Verb: kv.Set, Key: in.key, Value: []byte(in.value)}}, room.Options{})
@@ -166,6 +164,25 @@ func (c *client) do(ctx context.Context, in opIn, mode httpd.Consistency) {
 		out.unknown, returned = true, math.MaxInt64
 	}
 	c.hist.add(porcupine.Operation{ClientId: c.id, Input: in, Output: out, Call: call, Return: returned})
+}
+
+// get reads a key, nil if it is not there. No key of these tests begins with another.
+func get(ctx context.Context, door room.Door, in opIn, o room.Options) (*kv.Entry, error) {
+	if !in.listed {
+		a, _, err := door.Read(ctx, kv.KeyQuery{Key: in.key}, o)
+		if err != nil {
+			return nil, err
+		}
+		return a.Value.(kv.Found).Entry, nil
+	}
+	a, _, err := door.Read(ctx, kv.ListQuery{Prefix: in.key}, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range a.Value.(kv.List) {
+		return e, nil
+	}
+	return nil, nil
 }
 
 // value is a new one, never written before.
