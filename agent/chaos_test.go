@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,7 +81,6 @@ func chaos(t *testing.T, seed uint64) {
 		wait.Wait()
 		w.agree()
 	})
-	locks.jumped = slices.ContainsFunc(faults, func(what string) bool { return strings.HasPrefix(what, "the clock of") })
 	judge(t, h, seed)
 	judgeLocks(t, locks, seed)
 	_, loose := locks.rivals()

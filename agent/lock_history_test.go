@@ -143,7 +143,6 @@ type lockHistory struct {
 	beliefs  []belief
 	sessions map[string]*lockSession
 	zombies  []string // locks that were given to sessions after their end
-	jumped   bool     // clocks of servers did: a lock-delay is reckoned by the leader's, so a jump ahead cuts it short
 }
 
 func newLockHistory() *lockHistory { return &lockHistory{sessions: map[string]*lockSession{}} }
@@ -202,7 +201,7 @@ func (h *lockHistory) rivals() (strict, loose []string) {
 	for _, b := range all {
 		if b.key == last.key && b.session != last.session && b.from < last.to {
 			text := fmt.Sprintf("%s: %.8s from %d to %d and %.8s from %d", b.key, last.session, last.from, last.to, b.session, b.from)
-			if class := h.sessions[b.session].class; class.fenced || h.jumped && class.delay > 0 {
+			if h.sessions[b.session].class.fenced {
 				loose = append(loose, text)
 			} else {
 				strict = append(strict, text)

@@ -67,6 +67,8 @@ type Machine interface {
 	// Restore replaces the whole state by what Image.WriteTo wrote. It may read r to its end or not; on an error the
 	// state does not matter, the node does not serve it.
 	Restore(r io.Reader) error
+	// Time returns the time of the newest Batch in the state, 0 if there was none.
+	Time() int64
 	// StateSize returns roughly how many bytes Capture would write. It is cheap.
 	StateSize() int64
 }
@@ -85,7 +87,8 @@ type Image interface {
 // Batch is what one log entry carries.
 type Batch struct {
 	Index, Term uint64
-	// Time is the leader's clock when it packed the entry, in unix nanoseconds: the only clock Commands may know.
+	// Time is the log's clock when the leader packed the entry, in unix nanoseconds: the only clock Commands may know. It
+	// follows the leader's slowly, and never jumps.
 	Time int64
 	// Commands are the proposed bytes. They are never changed, but to keep a part of one keeps the whole entry's memory.
 	Commands [][]byte
@@ -113,7 +116,7 @@ type Options struct {
 	// message, from many goroutines, so it must be quick. nil knows none.
 	Resolve func(id string) (address string, ok bool)
 	Logger  *slog.Logger     // nil: slog.Default()
-	Now     func() time.Time // the clock that stamps entries; nil: time.Now
+	Now     func() time.Time // the clock that the log's clock follows; nil: time.Now
 
 	HeartbeatTimeout time.Duration // 500 ms without a leader starts an election
 	ElectionTimeout  time.Duration // 500 ms, at least HeartbeatTimeout

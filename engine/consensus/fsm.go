@@ -17,6 +17,7 @@ import (
 // fsm feeds the Machine: it is Raft's FSM. All but the counters is used by Raft's one applying goroutine.
 type fsm struct {
 	machine  Machine
+	clock    *stamper
 	opts     *Options
 	fail     func(error)
 	failure  func() error
@@ -117,6 +118,7 @@ func (f *fsm) run(l *raft.Log) (outs []Outcome, err error) {
 	if err != nil {
 		return nil, err
 	}
+	f.clock.saw(at)
 	outs = f.machine.Apply(Batch{Index: l.Index, Term: l.Term, Time: at, Commands: commands})
 	if len(outs) != len(commands) {
 		return nil, fmt.Errorf("%d outcomes for %d commands", len(outs), len(commands))
@@ -154,6 +156,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		}
 		return err
 	}
+	f.clock.saw(f.machine.Time())
 	f.bytes.Store(0)
 	f.commands.Store(0)
 	return nil // Raft closes r

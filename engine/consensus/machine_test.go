@@ -83,6 +83,8 @@ func (w *words) Restore(r io.Reader) error {
 	return sc.Err()
 }
 
+func (w *words) Time() int64 { return 0 }
+
 func (w *words) StateSize() int64 { return 0 }
 
 func (w *words) get(k string) string {

@@ -94,7 +94,7 @@ func newNode(o *Options, m Machine) (*Node, error) {
 		snapping: make(chan struct{}, 1),
 		life:     life{failed: make(chan struct{}), stopping: make(chan struct{}), closed: make(chan struct{})}}
 	n.terms.init()
-	n.fsm = &fsm{machine: m, applyTime: o.Metrics.Sample("raft.fsm.apply"), opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
+	n.fsm = &fsm{machine: m, clock: &stamper{wall: o.Now}, applyTime: o.Metrics.Sample("raft.fsm.apply"), opts: &n.opts, fail: n.fail, failure: n.failure, distrust: n.distrust, full: n.full, stopping: n.stopping,
 		opening: &log.opening}
 	if o.Dir == "" {
 		n.snapshots = o.memory.snapshots
@@ -136,7 +136,7 @@ func (n *Node) start() error {
 	if err := n.stranger(); err != nil {
 		return errors.Join(err, n.stopRaft())
 	}
-	n.packer = packer{now: o.Now, maximum: o.QueueBytes, refuse: n.refusal,
+	n.packer = packer{stamp: n.fsm.clock.stamp, maximum: o.QueueBytes, refuse: n.refusal,
 		slow:   func() bool { return n.log.latency.Load() >= int64(o.SlowAppend) },
 		submit: func(entry []byte) raft.ApplyFuture { return n.raft.Apply(entry, 0) }}
 	n.packer.start()

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -56,8 +55,8 @@ func (pr *proposal) finish(out Outcome) {
 // slot is free, with all that has come until then.
 type packer struct {
 	submit  func(entry []byte) raft.ApplyFuture
-	now     func() time.Time
-	slow    func() bool // appends are slow: use all slots
+	stamp   func() int64 // gives entries their times
+	slow    func() bool  // appends are slow: use all slots
 	refuse  func(error) error
 	maximum int64 // bytes in the queue
 
@@ -76,7 +75,6 @@ type packer struct {
 	held     int
 	closed   error
 	spare    *spare // nil: no bound
-	last     int64  // the time of the last entry
 	workers  sync.WaitGroup
 	commands atomic.Uint64
 }
@@ -278,8 +276,7 @@ func (p *packer) pack() ([]*proposal, []byte) {
 		commands[i] = pr.command
 	}
 	p.commands.Add(uint64(len(batch)))
-	p.last = max(p.last+1, p.now().UnixNano()) // each entry has a time of its own, even if the clock ran back
-	return batch, encodeEntry(p.last, commands, size)
+	return batch, encodeEntry(p.stamp(), commands, size)
 }
 
 // answer wakes the proposers of a batch with their own outcomes.

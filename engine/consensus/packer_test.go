@@ -25,7 +25,7 @@ type press struct {
 
 func newPress(t *testing.T) *press {
 	p := &press{sent: make(chan []byte, 16), done: make(chan any)}
-	p.packer = packer{now: time.Now, slow: func() bool { return false }, maximum: 1 << 20,
+	p.packer = packer{stamp: (&stamper{wall: time.Now}).stamp, slow: func() bool { return false }, maximum: 1 << 20,
 		refuse: (&Node{raft: nil}).refusal,
 		submit: func(entry []byte) raft.ApplyFuture { p.sent <- entry; return pressFuture{p.done, new(any)} }}
 	p.start()

@@ -88,6 +88,13 @@ func (m machine) Restore(r io.Reader) error {
 // Restored closes when an archive next replaces the state.
 func (s *Server) Restored() <-chan struct{} { return s.signals.of(&s.signals.replaced) }
 
+// Time is that of the newest entry in the state.
+func (m machine) Time() int64 {
+	v := m.store.View()
+	defer v.Release()
+	return v.Time()
+}
+
 // StateSize is the rough size of the state in bytes.
 func (m machine) StateSize() int64 { return m.store.Bytes() }
 

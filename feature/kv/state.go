@@ -197,6 +197,22 @@ func prefixIndex(r store.Reader, prefix string, newest uint64) uint64 {
 	return newest
 }
 
+// timeQuery asks for the log's time, of the newest entry; only the leader's loop does, and it does not travel. Its Value is an
+// int64, Unix nanoseconds.
+type timeQuery struct{}
+
+// Allowed is always nil.
+func (timeQuery) Allowed(authz.Decider) error { return nil }
+
+// Subjects is the table.
+func (timeQuery) Subjects() []store.Subject { return []store.Subject{table} }
+
+// Point: time touches no subject.
+func (timeQuery) Point() {}
+
+// Run looks at the clock.
+func (timeQuery) Run(r store.Reader) room.Answer { return room.Answer{Value: r.Time()} }
+
 // staleQuery asks whether there is something that Reap with the same Before would collect; only the leader's loop does,
 // and it does not travel. Its Value is a bool. It is a Point because nobody else asks, and time touches no subject.
 type staleQuery struct{ Before, Now int64 }
