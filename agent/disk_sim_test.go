@@ -120,7 +120,7 @@ func TestLeadersDiskFails(t *testing.T) {
 // session makes one for the node.
 func (w *world) session(n *simNode, ttl, delay time.Duration, checks ...string) string {
 	w.t.Helper()
-	s := session.Session{ID: newUUID(), Node: n.name, Behavior: session.Release, NodeChecks: checks, LockDelay: wire.Duration(delay)}
+	s := session.Session{ID: wire.NewID(), Node: n.name, Behavior: session.Release, NodeChecks: checks, LockDelay: wire.Duration(delay)}
 	if ttl > 0 {
 		s.TTL, s.Life = ttl.String(), wire.Duration(ttl)
 	}

@@ -22,6 +22,7 @@ import (
 	"rostra/engine/server"
 	"rostra/feature/telemetry"
 	"rostra/kit/httpd"
+	"rostra/kit/wire"
 	"rostra/surface/dns"
 	"rostra/surface/ui"
 )
@@ -66,7 +67,7 @@ func (a *Agent) openServer(s *Settings) error {
 	}
 	srv, err := server.New(server.Options{Datacenter: a.host.Self.Datacenter, ID: a.host.Self.ID, Domain: a.host.Self.Domain,
 		Expect: expect, Rooms: a.features, Hold: s.HoldTimeout, QueryTime: s.QueryTime, MaxQueryTime: s.MaxQueryTime,
-		Log: a.log.WithGroup("server"), Lineage: newUUID, Dir: s.DataDir, Metrics: a.host.Metrics,
+		Log: a.log.WithGroup("server"), Lineage: wire.NewID, Dir: s.DataDir, Metrics: a.host.Metrics,
 		Limits: s.Limits.requests(), Timeout: s.Limits.Timeout})
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"crypto/rand"
 	"crypto/sha512"
 	"errors"
 	"fmt"
@@ -19,13 +18,6 @@ import (
 	"rostra/kit/disk"
 	"rostra/kit/wire"
 )
-
-// newUUID returns 36 characters, all 128 bits random (spec http/conventions.md §13).
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // crypto/rand does not fail
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
 
 var (
 	uuidForm       = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -98,7 +90,7 @@ const lockPatience = 2 * time.Second
 
 func checkNodeID(id string) error {
 	if id != "" && !uuidForm.MatchString(strings.ToLower(id)) {
-		return fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", id, newUUID())
+		return fmt.Errorf("node_id: %q is no UUID; write 36 characters like %s or leave it out", id, wire.NewID())
 	}
 	return nil
 }
@@ -109,7 +101,7 @@ func nodeID(fs disk.FS, s *Settings) (string, error) {
 	if err := checkNodeID(id); err != nil {
 		return "", err
 	}
-	fresh := newUUID
+	fresh := wire.NewID
 	if s.DisableHost != nil && !*s.DisableHost {
 		host, err := hostID(os.ReadFile)
 		if err != nil {

@@ -145,7 +145,7 @@ func (l *locker) apply(ctx context.Context, c room.Command) (room.Result, error)
 }
 
 func (l *locker) create(ctx context.Context) {
-	s := session.Session{ID: newUUID(), Node: l.node.name, Behavior: session.Release, NodeChecks: l.class.checks,
+	s := session.Session{ID: wire.NewID(), Node: l.node.name, Behavior: session.Release, NodeChecks: l.class.checks,
 		LockDelay: wire.Duration(l.class.delay), TTL: l.class.ttl.String(), Life: wire.Duration(l.class.ttl)}
 	if l.id%2 == 1 {
 		s.Behavior = session.Delete

@@ -9,7 +9,7 @@
 //
 //	offset  size  what
 //	0       1     format version, 1
-//	1       8     the leader's clock at packing, unix nanoseconds, signed; never before the entry the leader packed before
+//	1       8     the log's clock at packing, unix nanoseconds, signed; never before the entry the leader packed before
 //	9       4     n, the number of Commands, at least 1
 //	13      4+l   n times: the length l of a Command, and its bytes
 //	end-4   4     CRC32C (Castagnoli) of all bytes before it

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"rostra/engine/rpc"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/notice"
 )
 
 // ErrNoServers is the answer while the agent knows no server, or none that lives.
@@ -88,9 +88,7 @@ func New(o Options, types *relay.Types, port relay.Caller, servers *roster.Roste
 // keeps live answers current is none of them.
 type limit struct {
 	bucket atomic.Pointer[rate.Limiter]
-
-	mu   sync.Mutex // guards said
-	said time.Time  // when the log last told
+	told   notice.Board
 }
 
 // SetTimeout changes how long an answer may take.
@@ -107,25 +105,14 @@ func (r *Remote) SetRate(a float64, burst int) {
 	}
 }
 
-// limitSaid is how seldom the log tells that calls are refused.
-const limitSaid = time.Minute
-
 func (r *Remote) admit() error {
-	l, now := &r.limit, time.Now()
-	if l.bucket.Load().AllowN(now, 1) {
+	l := &r.limit
+	if l.bucket.Load().Allow() {
 		return nil
 	}
 	r.stats.exceeded.Add(1)
-	l.mu.Lock()
-	due := now.Sub(l.said) >= limitSaid
-	if due {
-		l.said = now
-	}
-	l.mu.Unlock()
-	if due {
-		r.opts.Log.Warn("a call to the servers is over the rate limit of this agent; more within a minute are only counted",
-			"limit", "limits.rpc_rate", "metric", "client.rpc.exceeded")
-	}
+	l.told.Tell(r.opts.Log, slog.LevelWarn, "", "this agent", "a call to the servers is over the rate limit of this agent; more within a minute are only counted",
+		"limit", "limits.rpc_rate", "metric", "client.rpc.exceeded")
 	return fault.New(fault.Busy, "RPC rate limit exceeded (limits.rpc_rate of this agent)")
 }
 

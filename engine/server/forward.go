@@ -220,7 +220,7 @@ func (s *Server) Propose(ctx context.Context, list []relay.Proposal, final bool)
 	var entries [][]byte
 	var at []int
 	for i, p := range list {
-		err := s.within(ctx, true, p.Command.Name())
+		err := s.within(ctx, true, p.Command.Name)
 		var entry []byte
 		if err == nil {
 			entry, err = s.encode(p.Command)

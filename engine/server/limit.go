@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
-	"sync"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 	"rostra/engine/caller"
 	"rostra/kit/fault"
 	"rostra/kit/metric"
+	"rostra/kit/notice"
 )
 
 // How request limits are obeyed.
@@ -39,12 +40,11 @@ type limits struct {
 	log         *slog.Logger
 	over        atomic.Uint64
 
-	mu   sync.Mutex // guards said
-	said map[string]time.Time
+	told notice.Board
 }
 
 func (l *limits) init(o *Options) {
-	l.metrics, l.log, l.said = o.Metrics, o.Log, map[string]time.Time{}
+	l.metrics, l.log = o.Metrics, o.Log
 	l.set(o.Limits)
 }
 
@@ -78,8 +78,8 @@ func (s *Server) SetTimeout(d time.Duration) {
 	}
 }
 
-// within counts what somebody else has asked for, a read or a write of that name, and refuses it over the limit.
-func (s *Server) within(ctx context.Context, write bool, op string) error {
+// within counts what somebody else has asked for, a read or a write, and refuses it over the limit. op names it then.
+func (s *Server) within(ctx context.Context, write bool, op func() string) error {
 	l := &s.limits
 	mode := l.mode.Load().(string)
 	if mode == LimitsDisabled {
@@ -96,7 +96,7 @@ func (s *Server) within(ctx context.Context, write bool, op string) error {
 	if limit.Load().Allow() {
 		return nil
 	}
-	l.exceeded(mode, kind, key, op, from)
+	l.exceeded(mode, kind, key, op(), from)
 	switch {
 	case mode != LimitsEnforcing:
 		return nil
@@ -106,22 +106,13 @@ func (s *Server) within(ctx context.Context, write bool, op string) error {
 	return fault.New(fault.Elsewhere, "rate limit exceeded, try again later or against a different server (%s of server %s)", key, s.opts.ID)
 }
 
-// sayAgain is how seldom the log tells of one limit.
-const sayAgain = time.Minute
-
 func (l *limits) exceeded(mode, kind, key, op, from string) {
 	l.over.Add(1)
 	l.metrics.Counter("rpc.rate_limit.exceeded", metric.Label{Name: "limit_type", Value: kind},
 		metric.Label{Name: "op", Value: op}, metric.Label{Name: "mode", Value: mode}).Inc()
-	now := time.Now()
-	l.mu.Lock()
-	due := now.Sub(l.said[kind]) >= sayAgain
-	if due {
-		l.said[kind] = now
+	if host, _, err := net.SplitHostPort(from); err == nil {
+		from = host
 	}
-	l.mu.Unlock()
-	if due {
-		l.log.Warn("a request is over the rate limit; more of this limit within a minute are only counted", "limit", key,
-			"mode", mode, "op", op, "source_addr", from, "metric", "rpc.rate_limit.exceeded")
-	}
+	l.told.Tell(l.log, slog.LevelWarn, kind, from, "a request is over the rate limit; more from there within a minute are only counted",
+		"limit", key, "mode", mode, "op", op, "metric", "rpc.rate_limit.exceeded")
 }

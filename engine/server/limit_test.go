@@ -39,7 +39,7 @@ func TestRequestLimits(t *testing.T) {
 		if n, _ := tries(context.Background(), 100); n != 100 {
 			t.Errorf("%d of the server's own 100 are served", n)
 		}
-		if err := b.within(asked, true, "note.write"); err != nil {
+		if err := b.within(asked, true, func() string { return "note.write" }); err != nil {
 			t.Errorf("writes are not limited, and one is refused: %v", err)
 		}
 		time.Sleep(3 * time.Second)

@@ -15,7 +15,7 @@ import (
 // Read answers a Query. For a default or consistent read the state must hold all that was acknowledged before it came; for
 // a stale one it must be whole.
 func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.Answer, room.Meta, error) {
-	if err := s.within(ctx, false, s.types.NameOf(q)); err != nil {
+	if err := s.within(ctx, false, func() string { return s.types.NameOf(q) }); err != nil {
 		return room.Answer{}, room.Meta{}, err
 	}
 	if !s.own(o) {

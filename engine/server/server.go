@@ -150,7 +150,7 @@ func NewTypes(rooms []room.Room) (*relay.Types, error) {
 
 // Apply carries a Command through the log and returns what its Run returned.
 func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (room.Result, room.Meta, error) {
-	if err := s.within(ctx, true, c.Name()); err != nil {
+	if err := s.within(ctx, true, c.Name); err != nil {
 		return nil, room.Meta{}, err
 	}
 	if !s.own(o) {

@@ -100,26 +100,7 @@ const notKept = "Proxy, Connect, Locality, Ports and AI of services have no effe
 // have read a service, are no loss.
 func (in *registration) loses() bool {
 	s := in.Service
-	return s != nil && slices.ContainsFunc([]json.RawMessage{s.Proxy, s.Connect, s.Locality, s.Ports, s.AI}, func(raw json.RawMessage) bool {
-		var v any
-		return json.Unmarshal(raw, &v) == nil && says(v)
-	})
-}
-
-// says reports whether a decoded JSON value holds anything but empty ones.
-func says(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, member := range v {
-			if says(member) {
-				return true
-			}
-		}
-		return false
-	case []any:
-		return slices.ContainsFunc(v, says)
-	}
-	return v != nil && v != "" && v != false && v != 0.0
+	return s != nil && slices.ContainsFunc([]json.RawMessage{s.Proxy, s.Connect, s.Locality, s.Ports, s.AI}, wire.Says)
 }
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/wire"
 )
 
 // rootLife is how long a root is valid, Consul's RootCertTTL of 87600h.
@@ -31,7 +32,7 @@ func keepRoot(ctx context.Context, door room.Door, clusterID string) error {
 	}
 	if found.Missing {
 		if clusterID == "" {
-			clusterID = newID()
+			clusterID = wire.NewID()
 		}
 		root, err := newRoot(strings.ToLower(clusterID), time.Now())
 		if err != nil {
@@ -97,11 +98,4 @@ func colons(b []byte) string {
 		parts[i] = hex.EncodeToString(b[i : i+1])
 	}
 	return strings.Join(parts, ":")
-}
-
-// newID returns a random ID in the form of a UUID.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it does not fail
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

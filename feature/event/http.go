@@ -2,8 +2,6 @@ package event
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -13,6 +11,7 @@ import (
 	"rostra/kit/authz"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/wire"
 )
 
 // maxWait is how long event/list blocks, if it is not told to wait less.
@@ -32,7 +31,7 @@ func (a handlers) fire(r *httpd.Request) (httpd.Reply, error) {
 	if r.Arg == "" {
 		return httpd.Reply{}, fault.New(fault.Invalid, "Missing name")
 	}
-	e := event{ID: newID(), Name: r.Arg, NodeFilter: r.Query("node"), ServiceFilter: r.Query("service"),
+	e := event{ID: wire.NewID(), Name: r.Arg, NodeFilter: r.Query("node"), ServiceFilter: r.Query("service"),
 		TagFilter: r.Query("tag"), Version: version}
 	if err := e.check(); err != nil {
 		return httpd.Reply{}, err
@@ -62,13 +61,6 @@ func (e *event) check() error {
 		}
 	}
 	return nil
-}
-
-// newID returns a random UUID, all of whose bits are random (spec http/conventions.md §13).
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // list blocks while the index is the given one: it stands for the last event and does not grow.

@@ -13,7 +13,7 @@ type Delete struct {
 	Op Op `msg:"Op"`
 }
 
-// Reap collects tombstones of before a time of the leader's clock, in Unix nanoseconds and rounded down to half minutes,
+// Reap collects tombstones of before a time of the log's clock, in Unix nanoseconds and rounded down to half minutes,
 // and lock-delays that are over. It does at most 2,048 of each kind; its Result tells whether there is more.
 type Reap struct {
 	Before int64 `msg:"Before"`

@@ -29,13 +29,13 @@ type Entry struct {
 type tombstone struct {
 	Key   string `msg:"Key"`
 	Index uint64 `msg:"Index"`
-	Time  int64  `msg:"Time"` // the leader's clock, Unix nanoseconds
+	Time  int64  `msg:"Time"` // the log's clock, Unix nanoseconds
 }
 
 // delay forbids to lock a key for a while after the session that held it ended.
 type delay struct {
 	Key string        `msg:"Key"`
-	Set int64         `msg:"Set"` // the leader's clock, Unix nanoseconds
+	Set int64         `msg:"Set"` // the log's clock, Unix nanoseconds
 	For wire.Duration `msg:"For"`
 }
 
@@ -74,7 +74,7 @@ func age(t int64) string {
 // minute in nanoseconds: a clock that ran back by more is not believed.
 const minute = 60_000_000_000
 
-// over reports whether the delay has passed at a time of the leader's clock.
+// over reports whether the delay has passed at a time of the log's clock.
 func (d *delay) over(now int64) bool { return now >= d.Set+int64(d.For) || now < d.Set-minute }
 
 // same reports whether both say the same, indexes apart.

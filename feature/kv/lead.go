@@ -50,7 +50,7 @@ type logClock struct {
 }
 
 func (c *logClock) now(newest int64) int64 {
-	if newest != c.newest {
+	if newest != c.newest || c.seen.IsZero() {
 		c.newest, c.seen = newest, time.Now()
 	}
 	return newest + int64(time.Since(c.seen))

@@ -137,16 +137,7 @@ func (in *serviceInput) id() string {
 
 // mesh reports whether the definition asks for a part in the service mesh, which this version does not have.
 func (in *serviceInput) mesh() bool {
-	return in.Kind != "" || says(in.Proxy) || says(in.Connect) || says(in.Locality)
-}
-
-func says(raw json.RawMessage) bool {
-	var v any
-	if json.Unmarshal(raw, &v) != nil {
-		return false
-	}
-	m, object := v.(map[string]any)
-	return v != nil && (!object || len(m) > 0)
+	return in.Kind != "" || wire.Says(in.Proxy) || wire.Says(in.Connect) || wire.Says(in.Locality)
 }
 
 // empty reports whether the check says nothing at all.

@@ -1,8 +1,6 @@
 package query
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,6 +8,7 @@ import (
 	"rostra/engine/room"
 	"rostra/kit/fault"
 	"rostra/kit/httpd"
+	"rostra/kit/wire"
 )
 
 // web serves /v1/query.
@@ -55,7 +54,7 @@ func (w web) create(r *httpd.Request) (httpd.Reply, error) {
 	if err := d.check(); err != nil {
 		return httpd.Reply{}, err
 	}
-	d.ID = newID()
+	d.ID = wire.NewID()
 	return httpd.Reply{Value: created{d.ID}}, w.apply(r, &Set{Definition: d, New: true})
 }
 
@@ -70,14 +69,6 @@ func read(r *httpd.Request) (Definition, error) {
 	d.CreateIndex, d.ModifyIndex = 0, 0
 	d.settle()
 	return d, nil
-}
-
-// newID returns a random ID in the form of a UUID (spec http/conventions.md §13).
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it does not fail
-	x := hex.EncodeToString(b[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
 func (w web) apply(r *httpd.Request, c room.Command) error {

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"strings"
 	"time"
 
@@ -75,7 +73,7 @@ func (w web) create(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	s.ID = newID()
+	s.ID = wire.NewID()
 	if _, _, err := w.door.Apply(r.Context(), &Create{Session: s}, writeOptions(r)); err != nil {
 		return httpd.Reply{}, err
 	}
@@ -123,14 +121,6 @@ func (in *request) session(ttlMin time.Duration) (Session, error) {
 	}
 	s.Life = wire.Duration(ttl)
 	return s, nil
-}
-
-// newID returns a random ID in the form of a UUID (spec http/conventions.md §13).
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it does not fail
-	x := hex.EncodeToString(b[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
 func writeOptions(r *httpd.Request) room.Options {

@@ -47,7 +47,7 @@ type ServiceCheck struct {
 // that readers of sessions see.
 type renewal struct {
 	ID      string        `msg:"ID"`
-	Renewed int64         `msg:"Renewed"` // the leader's clock, Unix nanoseconds
+	Renewed int64         `msg:"Renewed"` // the log's clock, Unix nanoseconds
 	Life    wire.Duration `msg:"Life"`
 }
 

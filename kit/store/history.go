@@ -11,7 +11,7 @@ import (
 type Limits struct {
 	Versions int           // default 65,536
 	Bytes    int           // of superseded records; default 16 MiB
-	Age      time.Duration // by the leader's clock; default one hour
+	Age      time.Duration // by the log's clock; default one hour
 }
 
 func (l Limits) orDefault() Limits {

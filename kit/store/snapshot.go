@@ -36,7 +36,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Header struct {
 	Index   uint64 // of the newest Command it contains
 	Lineage string // the history Index belongs to
-	Time    int64  // leader's clock of that Command, Unix nanoseconds
+	Time    int64  // the log's clock of that Command, Unix nanoseconds
 	// Restored is the index at which an archive replaced the state, 0 if none did: no answer's index is below it.
 	Restored uint64
 }

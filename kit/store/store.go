@@ -141,7 +141,7 @@ func (v *View) Index() uint64 { return v.index }
 // index may mean other data.
 func (v *View) Epoch() uint64 { return v.epoch }
 
-// Time returns the leader's clock of the newest log entry that changed this view, in Unix nanoseconds.
+// Time returns the log's clock of the newest log entry that changed this view, in Unix nanoseconds.
 func (v *View) Time() int64 { return v.time }
 
 // Lineage returns the identity of the history this view belongs to.
@@ -167,7 +167,7 @@ type Reader interface {
 	tree(id int) any
 	// Touched returns the index of the last Command that touched the subject; 0 if none did.
 	Touched(Subject) uint64
-	// Time returns the leader's clock in Unix nanoseconds: of the newest entry (View) or of this one (Tx).
+	// Time returns the log's clock in Unix nanoseconds: of the newest entry (View) or of this one (Tx).
 	Time() int64
 }
 

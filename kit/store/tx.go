@@ -14,7 +14,7 @@ type Batch struct {
 	start uint64
 }
 
-// Begin opens the batch of one log entry. now is the leader's clock when it packed the entry, in Unix nanoseconds: the
+// Begin opens the batch of one log entry. now is the log's clock when the leader packed the entry, in Unix nanoseconds: the
 // only clock a Command may see. Every Begin must be followed by Commit.
 func (s *Store) Begin(now int64) *Batch {
 	s.writing.Lock()
@@ -133,7 +133,7 @@ func (tx *Tx) reset() {
 // Index returns the index that the Command's writes carry (their ModifyIndex).
 func (tx *Tx) Index() uint64 { return tx.index }
 
-// Time returns the leader's clock at packing, in Unix nanoseconds.
+// Time returns the log's clock at packing, in Unix nanoseconds.
 func (tx *Tx) Time() int64 { return tx.now }
 
 func (tx *Tx) limit() uint64   { return newest }

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -103,4 +104,21 @@ func FuzzPairs(f *testing.F) {
 			t.Errorf("%x became %x, %v", once, twice, err)
 		}
 	})
+}
+
+func TestNewID(t *testing.T) {
+	if id := NewID(); !regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(id) || id == NewID() {
+		t.Errorf("no UUID, or not a random one: %s", id)
+	}
+}
+
+func TestSays(t *testing.T) {
+	for raw, want := range map[string]bool{
+		``: false, `null`: false, `{}`: false, `[]`: false, `""`: false, `0`: false, `false`: false, `{"a":{"b":[null,"",0]}}`: false,
+		`1`: true, `"x"`: true, `true`: true, `{"a":{"b":[null,"x"]}}`: true, `{`: false,
+	} {
+		if Says(json.RawMessage(raw)) != want {
+			t.Errorf("%s: %v", raw, !want)
+		}
+	}
 }
