@@ -279,6 +279,7 @@ func (w *world) agree() {
 			if n.server == nil || !n.up {
 				continue
 			}
+			w.revive(n) // one whose disk failed may take its time to end
 			at := n.server.Counters()["index"]
 			if index != 0 && at != index {
 				return false
