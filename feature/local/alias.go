@@ -35,17 +35,17 @@ func (w watchers) stir(service string) {
 
 // aliasHere reports whether the check copies a service of this node.
 func (k *keeper) aliasHere(c *checked) bool {
-	if c.input == nil || c.row.Type != string(check.Alias) {
+	if c.def == nil || c.row.Type != string(check.Alias) {
 		return false
 	}
-	node := c.input.AliasNode
+	node := c.def.AliasNode
 	return node == "" || strings.EqualFold(node, k.host.Self.Node)
 }
 
 // followAlias is the runner of an alias check.
 func (k *keeper) followAlias(ctx context.Context, c *checked, tell func(check.Result)) {
 	k.mu.Lock()
-	here, service, wake := k.aliasHere(c), c.input.AliasService, make(chan struct{}, 1)
+	here, service, wake := k.aliasHere(c), c.def.AliasService, make(chan struct{}, 1)
 	if here {
 		if k.aliases[service] == nil {
 			k.aliases[service] = map[*checked]chan struct{}{}
@@ -86,7 +86,7 @@ func (k *keeper) followAlias(ctx context.Context, c *checked, tell func(check.Re
 // keep each other critical for ever. mu is held.
 func (k *keeper) copied(c *checked, seen map[*checked]bool) check.Result {
 	seen[c] = true
-	service := c.input.AliasService
+	service := c.def.AliasService
 	if service != "" && k.services[service] == nil {
 		return noService(service, k.host.Self.Node)
 	}
@@ -146,7 +146,7 @@ type news struct {
 // watchRemote watches the services and the checks of the other node, and returns when either watch ends.
 func (k *keeper) watchRemote(ctx context.Context, c *checked, tell func(check.Result)) error {
 	k.mu.Lock()
-	service, node, o := c.input.AliasService, c.input.AliasNode, room.Options{Token: c.token, Consistency: httpd.Stale}
+	service, node, o := c.def.AliasService, c.def.AliasNode, room.Options{Token: c.token, Consistency: httpd.Stale}
 	k.mu.Unlock()
 	var wait sync.WaitGroup
 	defer wait.Wait()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rostra/feature/local/definition"
 )
 
 // BenchmarkRegister registers services with one TTL check each through the HTTP handler, with real fsyncs, while other
@@ -26,15 +28,15 @@ func benchRegister(b *testing.B, present, clients int) {
 	a.run()
 	waitFor(b, func() bool { ns, _ := l.remote(); return ns != nil }) // the first comparison is over
 	for i := range present {
-		in, err := readService([]byte(definition(fmt.Sprintf("old-%d", i))))
+		text, err := definition.ReadService([]byte(webBody(fmt.Sprintf("old-%d", i))))
 		if err != nil {
 			b.Fatal(err)
 		}
-		r, err := a.k.prepare(in, fromHTTP, "")
+		d, err := a.k.rules().Service(text, "")
 		if err != nil {
 			b.Fatal(err)
 		}
-		a.k.putService(r, nil) // without its file: that is not what is measured
+		a.k.putService(newRegistration(d, fromHTTP), nil) // without its file: that is not what is measured
 	}
 	if present > 0 {
 		if err := a.k.compare(b.Context()); err != nil {
@@ -54,7 +56,7 @@ func benchRegister(b *testing.B, present, clients int) {
 				if i > int64(b.N) {
 					return
 				}
-				if status, text := a.do("PUT", "service/register", definition(fmt.Sprintf("new-%d", i))); status != 200 {
+				if status, text := a.do("PUT", "service/register", webBody(fmt.Sprintf("new-%d", i))); status != 200 {
 					b.Errorf("%d %s", status, text)
 				}
 			}
@@ -65,7 +67,7 @@ func benchRegister(b *testing.B, present, clients int) {
 	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
-func definition(id string) string {
+func webBody(id string) string {
 	return fmt.Sprintf(`{"ID":%q,"Name":"web-%c","Tags":["v1","http"],"Address":"10.0.0.1","Port":8080,"Meta":{"team":"x"},"Check":{"TTL":"1h","Status":"passing"}}`,
 		id, 'a'+id[len(id)-1]%16)
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
-	"github.com/hashicorp/hcl"
 
+	"rostra/feature/local/definition"
 	"rostra/kit/cli"
 )
 
@@ -80,7 +80,7 @@ func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
 		for _, s := range stanzas {
 			// The token of a service in a file is the one the agent uses for it: the API takes it from the request.
 			options := &api.WriteOptions{Token: s.Token}
-			if _, err := agent.Raw().Write("/v1/agent/service/register", s.raw, nil, options); err != nil {
+			if _, err := agent.Raw().Write("/v1/agent/service/register", s.Raw, nil, options); err != nil {
 				return c.Fail("Error registering service %q: %s", s.Name, err)
 			}
 			c.Say("Registered service: %s", s.Name)
@@ -90,7 +90,7 @@ func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
 }
 
 // stanzas returns the services of the files, or the one of the flags if there are no files.
-func (f *stanzaFlags) stanzas(paths []string) ([]*serviceInput, error) {
+func (f *stanzaFlags) stanzas(paths []string) ([]*definition.ServiceText, error) {
 	s := map[string]any{}
 	put := func(key string, value any, set bool) {
 		if set {
@@ -129,8 +129,8 @@ func (f *stanzaFlags) stanzas(paths []string) ([]*serviceInput, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := readService(raw)
-	return []*serviceInput{in}, err
+	t, err := definition.ReadService(raw)
+	return []*definition.ServiceText{t}, err
 }
 
 // bareHost refuses an address that carries a port.
@@ -171,7 +171,7 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 			}
 			ids = ids[:0]
 			for _, s := range stanzas {
-				ids = append(ids, s.id())
+				ids = append(ids, s.ID)
 			}
 		}
 		agent, err := client.Open(c)
@@ -189,14 +189,14 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 }
 
 // readStanzas returns the services of configuration files. Other settings in them are none of its business.
-func readStanzas(paths []string) ([]*serviceInput, error) {
-	var all []*serviceInput
+func readStanzas(paths []string) ([]*definition.ServiceText, error) {
+	var all []*definition.ServiceText
 	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read service file: %w", err)
 		}
-		found, err := parseStanzas(b, filepath.Ext(path))
+		found, err := definition.ReadServices(b, filepath.Ext(path))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read %s: %w", path, err)
 		}
@@ -206,91 +206,4 @@ func readStanzas(paths []string) ([]*serviceInput, error) {
 		return nil, fmt.Errorf("no service in %s", strings.Join(paths, ", "))
 	}
 	return all, nil
-}
-
-// parseStanzas returns the services of one file's content; ext is the file's extension, which says its format. They are
-// read as the agent will read them, so that nothing is sent of a file that has a mistake, and sent as they are written.
-func parseStanzas(b []byte, ext string) (all []*serviceInput, err error) {
-	file := map[string]json.RawMessage{}
-	switch ext {
-	case ".json":
-		err = json.Unmarshal(b, &file)
-	case ".hcl":
-		file, err = hclMembers(b)
-	default:
-		err = fmt.Errorf("file has unknown extension; must be .hcl or .json")
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range []string{"service", "services"} {
-		value, ok := file[key]
-		if !ok {
-			continue
-		}
-		list := []json.RawMessage{value}
-		if key == "services" && value[0] == '[' {
-			if err := json.Unmarshal(value, &list); err != nil {
-				return nil, err
-			}
-		}
-		for _, raw := range list {
-			in, err := readService(raw)
-			if err != nil {
-				_, what := misread(key, err)
-				return nil, what
-			}
-			if in.Name == "" {
-				return nil, fmt.Errorf("%s: name is missing", key)
-			}
-			all = append(all, in)
-		}
-	}
-	return all, nil
-}
-
-// hclMembers returns the members of a file in HCL as JSON. HCL gives every block as a list of maps: a list of one is
-// taken for the map, but where lists of definitions stand.
-func hclMembers(b []byte) (map[string]json.RawMessage, error) {
-	file := map[string]any{}
-	if err := hcl.Unmarshal(b, &file); err != nil {
-		return nil, err
-	}
-	members := map[string]json.RawMessage{}
-	for key, value := range file {
-		raw, err := json.Marshal(unfold(key, value))
-		if err != nil {
-			return nil, err
-		}
-		members[key] = raw
-	}
-	return members, nil
-}
-
-// unfold turns every list of one map, at any depth, into that map, unless its key says that it is a list.
-func unfold(key string, v any) any {
-	switch v := v.(type) {
-	case []map[string]any:
-		if key != "services" && !strings.EqualFold(key, "checks") && len(v) == 1 {
-			return unfold(key, v[0])
-		}
-		list := make([]any, len(v))
-		for i, m := range v {
-			list[i] = unfold("", m)
-		}
-		return list
-	case []any:
-		list := make([]any, len(v))
-		for i, e := range v {
-			list[i] = unfold("", e)
-		}
-		return list
-	case map[string]any:
-		object := map[string]any{}
-		for key, value := range v {
-			object[key] = unfold(key, value)
-		}
-		return object
-	}
-	return v
 }

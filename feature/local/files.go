@@ -106,13 +106,13 @@ func (f files) remove(kind string, ids ...string) error {
 // saveService writes the file of a service, unless it holds the same already: some clients register anew every few
 // seconds. bundled are the checks that are kept in it, as they are now.
 func (f files) saveService(s *service, bundled []checked) error {
-	saved := savedService{Service: s.input.raw, Token: s.token}
+	saved := savedService{Service: s.def.Raw, Token: s.token}
 	have := map[string]bool{}
 	for _, c := range bundled {
 		if c.home == s {
 			have[c.row.CheckID] = true
 		} else {
-			saved.Also = append(saved.Also, savedPart{c.row.CheckID, c.input.raw, c.token})
+			saved.Also = append(saved.Also, savedPart{c.row.CheckID, c.def.Raw, c.token})
 		}
 	}
 	for _, id := range s.ids {
@@ -130,7 +130,7 @@ func (f files) saveService(s *service, bundled []checked) error {
 		return nil
 	}
 	s.kept = [32]byte{}
-	if err := disk.WriteFile(f.fs, f.path(servicesDir, s.input.id()), b, 0o600); err != nil {
+	if err := disk.WriteFile(f.fs, f.path(servicesDir, s.row.ID), b, 0o600); err != nil {
 		return err
 	}
 	s.kept = sum
@@ -139,10 +139,10 @@ func (f files) saveService(s *service, bundled []checked) error {
 
 func (f files) saveCheck(c *checked) error {
 	saved := savedCheck{Token: c.token}
-	if c.input == nil {
+	if c.def == nil {
 		saved.Maintenance = &savedMode{c.row.ServiceID, c.row.Notes}
 	} else {
-		saved.Check = c.input.raw
+		saved.Check = c.def.Raw
 	}
 	b, err := json.Marshal(saved)
 	if err != nil || f.dir == "" {

@@ -42,7 +42,7 @@ func (a *agent) picture() string {
 	for _, i := range sorted(keysOf(a.k)) {
 		if !i.check {
 			s := a.k.services[i.id]
-			fmt.Fprintf(&b, "%s port %d tags %v token %q\n", i.id, s.row.Port, s.input.Tags, s.token) // tags of the row may be the catalog's
+			fmt.Fprintf(&b, "%s port %d tags %v token %q\n", i.id, s.row.Port, s.def.Row.Tags, s.token) // tags of the row may be the catalog's
 			continue
 		}
 		c := a.k.checks[i.id]

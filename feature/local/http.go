@@ -1,15 +1,18 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	"rostra/engine/check"
 	"rostra/feature/catalog"
+	"rostra/feature/local/definition"
 	"rostra/kit/fault"
 	"rostra/kit/filter"
 	"rostra/kit/httpd"
@@ -64,6 +67,16 @@ func body(r *httpd.Request) (json.RawMessage, error) {
 	return raw, nil
 }
 
+// firstValue returns the first JSON value of a body; what follows it is ignored (spec http/conventions.md §5).
+func firstValue(body []byte) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(body)).Decode(&raw)
+	if errors.Is(err, io.EOF) {
+		err = io.EOF
+	}
+	return raw, err
+}
+
 func undecodable(err error) error { return fault.New(fault.Invalid, "Request decode failed: %s", err) }
 
 func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
@@ -71,26 +84,24 @@ func (a handlers) registerService(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	in, err := readService(raw)
+	text, err := definition.ReadService(raw)
 	if err != nil {
 		return httpd.Reply{}, undecodable(err)
 	}
-	in.Token = r.Params.Token // the definition's own is ignored
-	for _, c := range in.Checks {
-		c.Token = r.Params.Token
-	}
-	reg, err := a.k.prepare(in, fromHTTP, "")
+	d, err := a.k.rules().Service(text, "")
 	if err != nil {
 		return httpd.Reply{}, err
 	}
+	reg := newRegistration(d, fromHTTP)
+	reg.useToken(r.Params.Token) // the definition's own is ignored
 	v := r.Query("replace-existing-checks")
 	reg.replace = r.Has("replace-existing-checks") && (v == "" || v == "true")
 	if err := a.k.register(reg); err != nil {
 		return httpd.Reply{}, err
 	}
-	a.k.sendNow(r.Context(), item{id: in.id()})
-	if in.mesh() {
-		return httpd.Reply{Header: http.Header{"X-Rostra-Warning": {noMesh}}}, nil
+	a.k.sendNow(r.Context(), item{id: d.Row.ID})
+	if notice := d.Notice(); notice != "" {
+		return httpd.Reply{Header: http.Header{"X-Rostra-Warning": {notice}}}, nil
 	}
 	return httpd.Reply{}, nil
 }
@@ -108,15 +119,16 @@ func (a handlers) registerCheck(r *httpd.Request) (httpd.Reply, error) {
 	if err != nil {
 		return httpd.Reply{}, err
 	}
-	in, err := readCheck(raw)
+	text, err := definition.ReadCheck(raw)
 	if err != nil {
 		return httpd.Reply{}, undecodable(err)
 	}
-	in.Token = r.Params.Token
-	c, err := a.k.prepareSingle(in, fromHTTP, "")
+	d, err := a.k.rules().Check(text, "")
 	if err != nil {
 		return httpd.Reply{}, err
 	}
+	c := newChecked(d, fromHTTP, nil)
+	c.token = r.Params.Token
 	id := c.row.CheckID
 	if err := a.k.registerCheck(c); err != nil {
 		return httpd.Reply{}, err

@@ -14,11 +14,10 @@ import (
 	"rostra/engine/check"
 	"rostra/engine/room"
 	"rostra/feature/catalog"
+	"rostra/feature/local/definition"
 	"rostra/kit/fault"
 	"rostra/kit/wire"
 )
-
-func dur(d wire.Duration) time.Duration { return time.Duration(d) }
 
 // source says where a registration came from: files are read anew at every start, what came over HTTP is kept on disk.
 type source string
@@ -38,8 +37,8 @@ type progress struct {
 
 // service is an instance registered on this agent.
 type service struct {
-	row    *catalog.Service // replaced, never changed
-	input  *serviceInput    // as defined
+	row    *catalog.Service    // replaced, never changed
+	def    *definition.Service // what was registered
 	token  string
 	source source
 	ids    []string // of the checks that its definition holds
@@ -52,8 +51,8 @@ type service struct {
 
 // checked is a check registered on this agent.
 type checked struct {
-	row    *catalog.Check // replaced at every result, never changed
-	input  *checkInput    // as defined; nil for maintenance
+	row    *catalog.Check    // replaced at every result, never changed
+	def    *definition.Check // nil for maintenance and the agent's reports
 	token  string
 	source source
 	home   *service // the registration that it came with and in whose file it is kept; nil for one of its own
@@ -68,10 +67,10 @@ type checked struct {
 
 // ttl is how long an update of a TTL check counts; 0 for other checks.
 func (c *checked) ttl() time.Duration {
-	if c.input == nil {
+	if c.def == nil {
 		return 0
 	}
-	return dur(c.input.TTL)
+	return c.def.Spec.TTL
 }
 
 // bundled reports whether the check is kept in its service's file.
@@ -303,9 +302,9 @@ func (k *keeper) placeCheck(c *checked) (stop func()) {
 		row := c.row.Copy()
 		row.Status, row.Output = old.row.Status, old.row.Output
 		c.row, c.settled, c.since = row, old.settled, old.since
-		if old.stop != nil && c.input != nil && c.ttl() == 0 && old.ttl() == 0 && bytes.Equal(old.input.raw, c.input.raw) && old.token == c.token {
+		if old.stop != nil && c.def != nil && c.ttl() == 0 && old.ttl() == 0 && bytes.Equal(old.def.Raw, c.def.Raw) && old.token == c.token {
 			k.unsetCheck(old)
-			old.row, old.token, old.source, old.home, old.input = c.row, c.token, c.source, c.home, c.input
+			old.row, old.token, old.source, old.home, old.def = c.row, c.token, c.source, c.home, c.def
 			old.settle()
 			c = old
 		} else {
@@ -404,22 +403,19 @@ func (k *keeper) start(c *checked) {
 	current, row := k.checks[c.row.CheckID] == c, c.row
 	left := time.Until(c.expires)
 	k.mu.Unlock()
-	if !current || c.input == nil {
+	if !current || c.def == nil {
 		return // one that ran before goes on in its place; maintenance does not run
 	}
-	spec, err := c.input.spec()
+	spec := c.def.Spec
 	if limit := k.settings.OutputMaxSize; spec.OutputMaxSize == 0 || spec.OutputMaxSize > limit {
 		spec.OutputMaxSize = limit
 	}
 	if spec.Kind == check.TTL && left > 0 {
 		spec.Remaining = left
 	}
-	var runner *check.Runner
-	if err == nil {
-		initial := check.Result{Status: check.Status(row.Status), Output: row.Output}
-		runner, err = check.New(spec, initial, func(r check.Result) { k.result(c, r) }, k.env(c, row))
-	}
-	if err != nil { // prepare has asked the same
+	initial := check.Result{Status: check.Status(row.Status), Output: row.Output}
+	runner, err := check.New(spec, initial, func(r check.Result) { k.result(c, r) }, k.env(c, row))
+	if err != nil { // the definition's spec is valid
 		k.log.Error("cannot run a check", "check", row.CheckID, "error", err)
 		return
 	}

@@ -1,160 +1,34 @@
 package local
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"reflect"
-	"strings"
 
 	"rostra/engine/room"
+	"rostra/feature/local/definition"
 	"rostra/kit/fault"
 )
 
-// defined is what the configuration files define.
-type defined struct {
-	services []registration
-	checks   []*checked
-}
-
-// read makes registrations of the files' definitions. Errors, all of them, name file, line and key. Of two definitions of one ID
-// the last counts, as in Consul, which does not say so.
-func (k *keeper) read(defs []room.Definition) (defined, error) {
-	var out defined
-	var wrong []error
-	services, checks := map[string]int{}, map[string]int{}
-	for _, d := range defs {
-		kind := strings.TrimSuffix(d.Key, "s")
-		var id string
-		var twice bool
-		raw, err := json.Marshal(d.Value)
-		if err != nil {
-			wrong = append(wrong, located(d, kind, err))
-			continue
-		}
-		if kind == "service" {
-			id, twice, err = k.readService(&out, services, raw, d.File)
-		} else {
-			id, twice, err = k.readCheck(&out, checks, raw, d.File)
-		}
-		if err != nil {
-			wrong = append(wrong, located(d, kind, err))
-			continue
-		}
-		if twice {
-			k.log.Warn("the configuration defines this twice; this definition counts", kind, id, "at", place(d, ""))
-		}
-	}
-	return out, errors.Join(wrong...)
-}
-
-func (k *keeper) readService(out *defined, seen map[string]int, raw []byte, file string) (id string, twice bool, err error) {
-	in, err := readService(raw)
-	if err != nil {
-		return "", false, err
-	}
-	r, err := k.prepare(in, fromFile, file)
-	if err != nil {
-		return "", false, err
-	}
-	id = r.service.row.ID
-	i, twice := seen[id]
-	if twice {
-		out.services[i] = r
-		return id, true, nil
-	}
-	seen[id] = len(out.services)
-	out.services = append(out.services, r)
-	return id, false, nil
-}
-
-func (k *keeper) readCheck(out *defined, seen map[string]int, raw []byte, file string) (id string, twice bool, err error) {
-	in, err := readCheck(raw)
-	if err != nil {
-		return "", false, err
-	}
-	c, err := k.prepareSingle(in, fromFile, file)
-	if err != nil {
-		return "", false, err
-	}
-	id = c.row.CheckID
-	i, twice := seen[id]
-	if twice {
-		out.checks[i] = c
-		return id, true, nil
-	}
-	seen[id] = len(out.checks)
-	out.checks = append(out.checks, c)
-	return id, false, nil
-}
-
-// place names where a definition, or the key at path in it, stands.
-func place(d room.Definition, path string) string {
-	if strings.HasPrefix(d.File, fromFlag) {
-		return d.File
-	}
-	return fmt.Sprintf("%s:%d", d.File, d.LineOf(path))
-}
-
-// located puts an error's place before it, and says what to do if the cause does not.
-func located(d room.Definition, kind string, err error) error {
-	path, what := misread(kind, err)
-	return fmt.Errorf("%s: %w", place(d, path), what)
-}
-
-// misread says what is wrong with a definition of a kind, in words for people, and where in it: a dotted path.
-func misread(kind string, err error) (path string, what error) {
-	key := kind
-	var inner *memberError
-	if errors.As(err, &inner) {
-		path = inner.path
-		key += "." + path
-	}
-	var unknown unknownMember
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &unknown):
-		return path, fmt.Errorf("invalid config key %s: remove it or correct its spelling", key)
-	case errors.As(err, &wrong):
-		return path, fmt.Errorf("%s must be %s, not %s", key, wanted(wrong.Type), wrong.Value)
-	}
-	return path, fmt.Errorf("%s: %w", key, err)
-}
-
-func wanted(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Slice:
-		return "a list"
-	case reflect.Map, reflect.Struct:
-		return "an object"
-	}
-	return "a " + t.String()
-}
-
 // load puts in place what the files define and what was registered over HTTP; of two with one ID the configuration's
 // wins, and the other's file goes. It runs before anything else can change the registrations.
-func (k *keeper) load(d defined) error {
-	for _, r := range d.services {
-		k.remark(r.service.input, r.service.row)
+func (k *keeper) load(services []*definition.Service, checks []*definition.Check) error {
+	for _, d := range services {
+		r := newRegistration(d, fromFile)
+		k.remark(r.service)
 		k.bring(r)
 	}
 	own := map[string]bool{}
-	for _, c := range d.checks {
-		own[c.row.CheckID] = true
+	for _, d := range checks {
+		own[d.Row.CheckID] = true
 	}
 	if err := k.loadServices(own); err != nil {
 		return err
 	}
-	for _, c := range d.checks {
-		k.remarkCheck(c.input, "check", c.row.CheckID)
-		k.bringCheck(c)
+	for _, d := range checks {
+		d.Warn(k.log)
+		k.bringCheck(newChecked(d, fromFile, nil))
 	}
 	if err := k.loadChecks(); err != nil {
 		return err
@@ -188,22 +62,19 @@ func (k *keeper) loadServices(checks map[string]bool) error {
 		if err := json.Unmarshal(b, &saved); err != nil {
 			return err
 		}
-		in, err := readService(saved.Service)
+		text, err := definition.ReadService(saved.Service)
 		if err != nil {
 			return err
 		}
-		if in.Name == "" {
+		if text.Name == "" {
 			return errors.New("it holds no service")
 		}
-		if id := in.id(); k.services[id] != nil {
-			return k.files.remove(servicesDir, id)
+		if k.services[text.ID] != nil {
+			return k.files.remove(servicesDir, text.ID)
 		}
-		r, err := k.prepare(in, fromHTTP, "")
-		if err == nil {
-			err = k.amend(&r, saved, checks)
-		}
+		r, err := k.retake(text, saved, checks)
 		if err != nil {
-			k.log.Error("cannot take over a service registered earlier", "service", in.Name, "error", err)
+			k.log.Error("cannot take over a service registered earlier", "service", text.Name, "error", err)
 			return nil
 		}
 		r.service.kept = sha256.Sum256(b)
@@ -212,9 +83,15 @@ func (k *keeper) loadServices(checks map[string]bool) error {
 	})
 }
 
-// amend gives a registration the token and checks that its file says, without those the configuration defines.
-func (k *keeper) amend(r *registration, saved savedService, defined map[string]bool) error {
-	r.service.token = saved.Token
+// retake makes the registration of a service's file, with the token and the checks that the file says, without those the
+// configuration defines.
+func (k *keeper) retake(text *definition.ServiceText, saved savedService, defined map[string]bool) (registration, error) {
+	d, err := k.rules().Service(text, "")
+	if err != nil {
+		return registration{}, err
+	}
+	r := newRegistration(d, fromHTTP)
+	r.useToken(saved.Token)
 	gone := map[string]bool{}
 	for _, id := range saved.Without {
 		gone[id] = true
@@ -222,29 +99,28 @@ func (k *keeper) amend(r *registration, saved savedService, defined map[string]b
 	var kept []*checked
 	for _, c := range r.checks {
 		have := k.checks[c.row.CheckID]
-		if c.token = saved.Token; !gone[c.row.CheckID] && !defined[c.row.CheckID] && (have == nil || have.source != fromFile) {
+		if !gone[c.row.CheckID] && !defined[c.row.CheckID] && (have == nil || have.source != fromFile) {
 			kept = append(kept, c)
 		}
 	}
 	r.checks = kept
 	for _, part := range saved.Also {
-		in, err := readCheck(part.Check)
+		text, err := definition.ReadCheck(part.Check)
 		if err != nil {
-			return err
+			return r, err
 		}
-		c, err := k.prepareCheck(in, fromHTTP, "")
+		also, err := k.rules().CheckOf(d, text, part.ID)
 		if err != nil {
-			return err
+			return r, err
 		}
 		if have := k.checks[part.ID]; defined[part.ID] || have != nil && have.source == fromFile {
 			continue
 		}
-		r.service.bind(c, part.ID)
-		r.checks = append(r.checks, c)
-		c.home = &service{} // an earlier registration's
+		c := newChecked(also, fromHTTP, &service{}) // an earlier registration's
 		c.token = part.Token
+		r.checks = append(r.checks, c)
 	}
-	return nil
+	return r, nil
 }
 
 // loadChecks puts in place the single checks and maintenance modes kept on disk, but for what the configuration defines.
@@ -262,14 +138,16 @@ func (k *keeper) loadChecks() error {
 		case len(saved.Check) == 0:
 			return errors.New("it holds no check")
 		default:
-			in, err := readCheck(saved.Check)
+			text, err := definition.ReadCheck(saved.Check)
 			if err != nil {
 				return err
 			}
-			if c, err = k.prepareSingle(in, fromHTTP, ""); err != nil {
-				k.log.Error("cannot take over a check registered earlier", "check", in.Name, "error", err)
+			d, err := k.rules().Check(text, "")
+			if err != nil {
+				k.log.Error("cannot take over a check registered earlier", "check", text.Name, "error", err)
 				return nil
 			}
+			c = newChecked(d, fromHTTP, nil)
 		}
 		c.token = saved.Token
 		id, owner := c.row.CheckID, c.row.ServiceID
@@ -288,36 +166,38 @@ func (k *keeper) loadChecks() error {
 // reload replaces what the files defined before by what they define now. What is defined as before is left alone, and
 // checks that are defined anew keep their status. It is not called twice at once.
 func (k *keeper) reload(defs []room.Definition) error {
-	d, err := k.read(defs)
+	services, checks, err := k.rules().Read(defs, k.log)
 	if err != nil {
 		return err
 	}
-	services, checks := map[string]bool{}, map[string]bool{}
-	for _, r := range d.services {
-		services[r.service.row.ID] = true
-		for _, id := range r.service.ids {
-			checks[id] = true
+	ofService, ofCheck := map[string]bool{}, map[string]bool{}
+	for _, d := range services {
+		ofService[d.Row.ID] = true
+		for _, c := range d.Checks {
+			ofCheck[c.Row.CheckID] = true
 		}
 	}
-	for _, c := range d.checks {
-		checks[c.row.CheckID] = true
+	for _, d := range checks {
+		ofCheck[d.Row.CheckID] = true
 	}
-	if err := k.dropUndefined(services, checks); err != nil {
+	if err := k.dropUndefined(ofService, ofCheck); err != nil {
 		return err
 	}
-	for _, r := range d.services {
-		if k.unchanged(r) {
+	for _, d := range services {
+		if k.unchanged(d) {
 			continue
 		}
+		r := newRegistration(d, fromFile)
 		if err := k.register(r); err != nil {
 			return err
 		}
 		k.hasten(r)
 	}
-	for _, c := range d.checks {
-		if k.unchangedCheck(c) {
+	for _, d := range checks {
+		if k.unchangedCheck(d) {
 			continue
 		}
+		c := newChecked(d, fromFile, nil)
 		if err := k.registerCheck(c); err != nil {
 			k.log.Error("cannot register a check", "check", c.row.CheckID, "error", err)
 			continue
@@ -378,11 +258,11 @@ func (k *keeper) dropUndefined(services, checks map[string]bool) error {
 }
 
 // unchanged reports whether the service is in place just so already, with its checks.
-func (k *keeper) unchanged(r registration) bool {
+func (k *keeper) unchanged(d *definition.Service) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := k.services[r.service.row.ID]
-	if s == nil || s.source != fromFile || string(s.input.raw) != string(r.service.input.raw) {
+	s := k.services[d.Row.ID]
+	if s == nil || s.source != fromFile || !bytes.Equal(s.def.Raw, d.Raw) {
 		return false
 	}
 	for _, id := range s.ids {
@@ -393,10 +273,9 @@ func (k *keeper) unchanged(r registration) bool {
 	return true
 }
 
-func (k *keeper) unchangedCheck(c *checked) bool {
+func (k *keeper) unchangedCheck(d *definition.Check) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	have := k.checks[c.row.CheckID]
-	return have != nil && have.source == fromFile && have.home == nil && have.input != nil &&
-		string(have.input.raw) == string(c.input.raw)
+	have := k.checks[d.Row.CheckID]
+	return have != nil && have.source == fromFile && have.home == nil && have.def != nil && bytes.Equal(have.def.Raw, d.Raw)
 }

@@ -1,8 +1,6 @@
 package local
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,67 +12,6 @@ func def(file, key string, value map[string]any, lines map[string]int) room.Defi
 }
 
 type obj = map[string]any
-
-func TestDefinitionsOfFiles(t *testing.T) {
-	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")
-	l := newLab(t)
-	bad := filepath.Join(safeDir(t), "bad.json")
-	if err := os.WriteFile(bad, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(bad, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		name string
-		def  room.Definition
-		want string // IDs of services and checks, or an error
-	}{
-		{"port only", def("f", "service", obj{"name": "w", "port": int64(80)}, nil), "w"},
-		{"with ID", def("f", "services", obj{"ID": "w1", "Name": "w", "EnableTagOverride": true}, nil), "w1"},
-		{"any case", def("f", "services", obj{"NAME": "w", "enableTagOverride": true, "TAGGED_ADDRESSES": obj{"lan": obj{"address": "x"}}}, nil), "w"},
-		{"one check", def("f", "service", obj{"name": "w", "check": obj{"ttl": "1m"}}, nil), "w service:w"},
-		{"nothing in check", def("f", "service", obj{"name": "w", "check": obj{}}, nil), "w"},
-		{"check and checks", def("f", "service", obj{"name": "w", "check": obj{"ttl": "1m"}, "checks": []any{obj{"ttl": "1m"}, obj{"id": "c", "ttl": "1m"}}}, nil), "w c service:w:1 service:w:2"},
-		{"checks as one block", def("f", "service", obj{"name": "w", "checks": obj{"ttl": "1m"}}, nil), "w service:w"},
-		{"check as blocks", def("f", "service", obj{"name": "w", "check": []any{obj{"ttl": "1m"}, obj{"ttl": "1m"}}}, nil), "w service:w:1 service:w:2"},
-		{"single check", def("f", "check", obj{"name": "c", "tcp": "127.0.0.1:1", "interval": "1h"}, nil), "c"},
-		{"single check with ID", def("f", "checks", obj{"id": "i", "name": "c", "ttl": "1m", "deregister_critical_service_after": "1h"}, nil), "i"},
-		{"duration in nanoseconds", def("f", "check", obj{"name": "c", "ttl": int64(60e9)}, nil), "c"},
-
-		{"no name", def("d/f.json", "service", obj{"port": int64(1)}, nil), "d/f.json:3: service: Missing service name"},
-		{"unknown key", def("f", "service", obj{"name": "w", "prot": int64(1)}, map[string]int{"prot": 7}),
-			"f:7: invalid config key service.prot: remove it or correct its spelling"},
-		{"unknown key below", def("f", "services", obj{"name": "w", "checks": []any{obj{"ttl": "1m"}, obj{"Foo": "x"}}}, map[string]int{"checks": 4, "checks.1": 6, "checks.1.foo": 8}),
-			"f:8: invalid config key service.checks.1.Foo: remove it or correct its spelling"},
-		{"wrong type", def("f", "service", obj{"name": "w", "port": "80"}, map[string]int{"port": 9}), "f:9: service.port must be a whole number, not string"},
-		{"fraction", def("f", "service", obj{"name": "w", "port": 1.5}, map[string]int{"port": 9}), "f:9: service.port must be a whole number, not number 1.5"},
-		{"wrong list", def("f", "service", obj{"name": "w", "tags": "a"}, nil), "f:3: service.tags must be a list, not string"},
-		{"wrong duration", def("f", "service", obj{"name": "w", "check": obj{"ttl": "soon"}}, map[string]int{"check.ttl": 5}), `f:5: service.check.ttl: time: invalid duration "soon"`},
-		{"bad check", def("f", "service", obj{"name": "w", "checks": []any{obj{"http": "x"}}}, map[string]int{"checks.0": 5}),
-			"f:5: service.checks.0: Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
-		{"check is text", def("f", "service", obj{"name": "w", "check": "x"}, map[string]int{"check": 5}), "f:5: service.check: json: a definition must be an object"},
-		{"os service without systemd", def("f", "check", obj{"name": "w", "os_service": "x", "interval": "1s"}, map[string]int{"os_service": 5}), "f:5: check.os_service: Invalid check: os_service needs systemd, which does not answer on this machine's message bus: there is no message bus here (dial unix /nowhere: connect: no such file or directory); define the check of another type, or run the agent where the bus's socket is (DBUS_SYSTEM_BUS_ADDRESS)"},
-		{"unsafe script", def(bad, "service", obj{"name": "w", "check": obj{"script": "true", "interval": "1h"}}, map[string]int{"check.script": 6}),
-			bad + ":6: service.check.script: this script is not run, because others than root and the agent's user can change " + bad + "; take their rights to it away, or set 'enable_local_script_checks' to true"},
-		{"script of a flag", def("flag -hcl", "service", obj{"name": "w", "check": obj{"args": []any{"true"}, "interval": "1h"}}, nil), "w service:w"},
-		{"error in a flag", def("flag -hcl", "service", obj{"name": "w", "x": "y"}, nil), "flag -hcl: invalid config key service.x: remove it or correct its spelling"},
-	} {
-		s := defaults()
-		s.Services = []room.Definition{test.def}
-		a, err := l.open(nil, "", s)
-		if err != nil {
-			if err.Error() != test.want {
-				t.Errorf("%s:\n got %v\nwant %s", test.name, err, test.want)
-			}
-			continue
-		}
-		if got := a.ids(); got != test.want {
-			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		}
-		a.stop()
-	}
-}
 
 // ids lists the local services and then the checks.
 func (a *agent) ids() string {

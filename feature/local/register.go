@@ -3,14 +3,10 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
-	"time"
 
-	"rostra/engine/check"
 	"rostra/feature/catalog"
+	"rostra/feature/local/definition"
 	"rostra/kit/fault"
-	"rostra/kit/wire"
 )
 
 // registration is a service with its checks, ready to be put in place.
@@ -20,176 +16,47 @@ type registration struct {
 	replace bool // checks of the service that are not mentioned go
 }
 
-// prepare makes a registration of a definition. file is where it stands; "" means that it came over HTTP.
-func (k *keeper) prepare(in *serviceInput, from source, file string) (registration, error) {
-	row, err := in.row(k.host.Self.Node)
-	if err != nil {
-		return registration{}, err
+// newRegistration makes a registration of a service's definition.
+func newRegistration(d *definition.Service, from source) registration {
+	s := &service{row: d.Row, def: d, token: d.Token, source: from, claimed: true}
+	r := registration{service: s}
+	for _, c := range d.Checks {
+		s.ids = append(s.ids, c.Row.CheckID)
+		r.checks = append(r.checks, newChecked(c, from, s))
 	}
-	r := registration{service: &service{row: row, input: in, token: in.Token, source: from, claimed: true}}
-	for i, c := range in.Checks {
-		ready, err := k.prepareCheck(c, from, file)
-		if err != nil {
-			return r, at(c.place, err)
-		}
-		id := c.CheckID
-		if id == "" {
-			id = c.ID
-		}
-		if id == "" {
-			if id = "service:" + row.ID; len(in.Checks) > 1 {
-				id = fmt.Sprintf("service:%s:%d", row.ID, i+1)
-			}
-		}
-		r.add(ready, id)
-	}
-	return r, nil
+	return r
 }
 
-// add gives the registration a check of its definition. Of two with one ID the last counts.
-func (r *registration) add(c *checked, id string) {
-	r.service.bind(c, id)
-	for i, have := range r.service.ids {
-		if have == id {
-			r.checks[i] = c
-			return
-		}
-	}
-	r.service.ids = append(r.service.ids, id)
-	r.checks = append(r.checks, c)
+// newChecked makes a check of its definition; home is the registration that it came with, nil if it came by itself.
+func newChecked(d *definition.Check, from source, home *service) *checked {
+	return &checked{row: d.Row, def: d, token: d.Token, source: from, home: home}
 }
 
-// bind makes a check the service's, under the ID.
-func (s *service) bind(c *checked, id string) {
-	c.row.CheckID, c.row.ServiceID = id, s.row.ID
-	c.row.ServiceName, c.row.ServiceTags = s.row.Service, s.row.Tags
-	if c.row.Name == "" {
-		c.row.Name = fmt.Sprintf("Service '%s' check", s.row.Service)
+// useToken gives the service and its checks another token.
+func (r *registration) useToken(token string) {
+	r.service.token = token
+	for _, c := range r.checks {
+		c.token = token
 	}
-	c.row.Interval, c.row.Timeout = text(c.input.Interval, ""), text(c.input.Timeout, "")
-	if c.token == "" {
-		c.token = s.token
-	}
-	c.home = s
 }
 
-// prepareCheck makes a check of a definition; its ID and service are the caller's to set.
-func (k *keeper) prepareCheck(in *checkInput, from source, file string) (*checked, error) {
-	switch in.Status {
-	case "", catalog.Passing, catalog.Warning, catalog.Critical:
-	default:
-		return nil, fault.New(fault.Invalid, "Status for checks must 'passing', 'warning', 'critical'")
-	}
-	spec, err := in.spec()
-	if err != nil {
-		return nil, err
-	}
-	switch spec.Kind {
-	case check.Script, check.Docker:
-		if err := k.settings.mayRunScript(from, file); err != nil {
-			return nil, at(in.script(), err)
-		}
-	case check.OSService:
-		if err := findSystemd(); err != nil {
-			return nil, at("os_service", err)
-		}
-	}
-	row := &catalog.Check{Node: k.host.Self.Node, Name: in.Name, Status: in.Status, Notes: in.Notes,
-		Type: string(spec.Kind), Interval: text(in.Interval, "0s"), Timeout: text(in.Timeout, "0s"), ServiceTags: []string{}}
-	if row.Status == "" {
-		row.Status = catalog.Critical
-	}
-	return &checked{row: row, input: in, token: in.Token, source: from}, nil
-}
-
-// systemdWait bounds the question whether systemd is there; it is on this machine or nowhere.
-const systemdWait = 2 * time.Second
-
-// findSystemd refuses a check that could never be anything but critical.
-func findSystemd() error {
-	ctx, cancel := context.WithTimeout(context.Background(), systemdWait)
-	defer cancel()
-	if err := check.FindSystemd(ctx); err != nil {
-		return fault.New(fault.Invalid, "Invalid check: os_service needs systemd, which does not answer on this machine's message bus: %s; define the check of another type, or run the agent where the bus's socket is (DBUS_SYSTEM_BUS_ADDRESS)", err)
-	}
-	return nil
-}
-
-func text(d wire.Duration, unset string) string {
-	if d == 0 {
-		return unset
-	}
-	return d.String()
-}
-
-// prepareSingle makes a check that is registered by itself.
-func (k *keeper) prepareSingle(in *checkInput, from source, file string) (*checked, error) {
-	if in.Name == "" {
-		return nil, fault.New(fault.Invalid, "Missing check name")
-	}
-	switch in.Status {
-	case "", catalog.Passing, catalog.Warning, catalog.Critical:
-	default:
-		return nil, fault.New(fault.Invalid, "Bad check status")
-	}
-	c, err := k.prepareCheck(in, from, file)
-	if err != nil {
-		return nil, err
-	}
-	c.row.ServiceID, c.row.CheckID = in.ServiceID, in.ID
-	if c.row.CheckID == "" {
-		c.row.CheckID = in.CheckID
-	}
-	if c.row.CheckID == "" {
-		c.row.CheckID = in.Name
-	}
-	return c, nil
-}
-
-// noMesh is what is said of a service that asks for a part in the mesh: in the log, and in the answer's header.
-const noMesh = "service mesh is not built yet: kind, proxy, connect and locality of this service have no effect, and no sidecar was registered"
-
-// remark warns of what is accepted and has no effect, or not the one expected, unless the same was registered before.
-func (k *keeper) remark(in *serviceInput, s *catalog.Service) {
+// remark warns of what is accepted and has no effect, unless the same was registered before.
+func (k *keeper) remark(s *service) {
 	k.mu.Lock()
-	old := k.services[s.ID]
+	var before *definition.Service
+	if old := k.services[s.row.ID]; old != nil {
+		before = old.def
+	}
 	k.mu.Unlock()
-	if in.mesh() && (old == nil || !old.input.mesh()) {
-		k.log.Warn(noMesh, "service", s.ID)
-	}
-	if strings.ContainsFunc(s.Service, notInNames) && (old == nil || old.input.Name != s.Service) {
-		k.log.Warn("service cannot be found by DNS, because its name holds other characters than letters, digits and dashes", "service", s.Service)
-	}
-	for _, c := range in.Checks {
-		if old == nil {
-			k.remarkCheck(c, "service", s.ID)
-		}
-	}
-}
-
-// remarkCheck does the same for one check.
-func (k *keeper) remarkCheck(in *checkInput, kind, id string) {
-	if in.Script != "" {
-		k.log.Warn("script is the old way to define a check; write args, a list of the program and its arguments", kind, id)
-	}
-	if in.Shell != "" && len(in.Args) > 0 {
-		k.log.Warn("shell has no effect beside args, which are run without one", kind, id)
-	}
-	if d := dur(in.DeregisterCriticalServiceAfter); d > 0 && d < minReap {
-		k.log.Warn("deregister_critical_service_after is below the minimum, which counts instead", kind, id, "minimum", minReap)
-	}
-}
-
-func notInNames(r rune) bool {
-	return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	s.def.Warn(k.log, before)
 }
 
 // register keeps a registration on disk and puts it in place. Nothing has changed if its file cannot be written.
 func (k *keeper) register(r registration) error {
 	s := r.service
-	id := s.input.id()
+	id := s.row.ID
 	defer k.claim(id, s.ids...)()
-	k.remark(s.input, s.row)
+	k.remark(s)
 	k.mu.Lock()
 	old := k.services[id]
 	gone, stay := k.others(r)
@@ -326,8 +193,8 @@ func (k *keeper) registerCheck(c *checked) error {
 	if !known {
 		return fault.New(fault.NotFound, "ServiceID %q does not exist", c.row.ServiceID)
 	}
-	if len(was) == 0 && c.input != nil {
-		k.remarkCheck(c.input, "check", id)
+	if len(was) == 0 && c.def != nil {
+		c.def.Warn(k.log)
 	}
 	if c.source == fromHTTP {
 		if err := k.files.saveCheck(c); err != nil {

@@ -13,6 +13,7 @@ import (
 	"rostra/engine/room"
 	"rostra/engine/shelf"
 	"rostra/feature/event"
+	"rostra/feature/local/definition"
 )
 
 // Settings are the agent's settings for what runs on it.
@@ -50,8 +51,7 @@ func (s *Settings) Check() error {
 	if s.OutputMaxSize < 1 {
 		all = append(all, fmt.Errorf("check_output_max_size: it must be positive, not %d", s.OutputMaxSize))
 	}
-	h := &room.Host{Self: room.Identity{Node: "node"}, Log: slog.New(slog.DiscardHandler)}
-	_, err := newKeeper(h, s).read(s.all())
+	_, _, err := s.rules("node").Read(s.all(), slog.New(slog.DiscardHandler))
 	return errors.Join(append(all, err)...)
 }
 
@@ -62,11 +62,11 @@ func openKeeper(h *room.Host, s *Settings) (*keeper, error) {
 	if k.files, err = newFiles(h.Disk, h.Dir); err != nil {
 		return nil, err
 	}
-	d, err := k.read(s.all())
+	services, checks, err := k.rules().Read(s.all(), k.log)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.load(d); err != nil {
+	if err := k.load(services, checks); err != nil {
 		k.close()
 		return nil, err
 	}
@@ -99,6 +99,13 @@ func (s *Settings) all() []room.Definition {
 	return append(append([]room.Definition(nil), s.Services...), s.Checks...)
 }
 
+// rules are what definitions mean on the agent of a node.
+func (s *Settings) rules(node string) definition.Rules {
+	return definition.Rules{Node: node, EnableScripts: s.EnableScripts, EnableLocalScripts: s.EnableLocalScripts}
+}
+
+func (k *keeper) rules() definition.Rules { return k.settings.rules(k.host.Self.Node) }
+
 // stats is the section "agent" of info.
 func (k *keeper) stats() map[string]map[string]string {
 	k.mu.Lock()
@@ -106,10 +113,10 @@ func (k *keeper) stats() map[string]map[string]string {
 	ttls, monitors := 0, 0
 	for _, c := range k.checks {
 		switch {
-		case c.input == nil:
-		case c.input.TTL > 0:
+		case c.def == nil:
+		case c.ttl() > 0:
 			ttls++
-		case len(c.input.Args) > 0 || c.input.Script != "":
+		case len(c.def.Spec.Args) > 0 || c.def.Spec.Command != "":
 			monitors++
 		}
 	}

@@ -25,8 +25,7 @@ const (
 	retryPeriod    = 4 * time.Second
 	statePeriod    = time.Second
 	reapPeriod     = 30 * time.Second
-	minReap        = time.Minute // the least that deregister_critical_service_after can mean
-	pushers        = 16          // changes sent at the same time
+	pushers        = 16 // changes sent at the same time
 )
 
 // run keeps the catalog in step until ctx ends.
@@ -452,8 +451,8 @@ func (k *keeper) reap() {
 
 // late reports whether the check has been critical for longer than its definition allows. mu is held.
 func (c *checked) late() bool {
-	if c.input == nil || c.since.IsZero() || c.input.DeregisterCriticalServiceAfter <= 0 {
+	if c.def == nil || c.since.IsZero() || c.def.ReapAfter == 0 {
 		return false
 	}
-	return time.Since(c.since) > max(dur(c.input.DeregisterCriticalServiceAfter), minReap)
+	return time.Since(c.since) > c.def.ReapAfter
 }

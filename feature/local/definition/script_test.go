@@ -1,4 +1,4 @@
-package local
+package definition
 
 import (
 	"os"
@@ -37,28 +37,26 @@ func TestScriptPermission(t *testing.T) {
 	yes, no := true, false
 	for _, test := range []struct {
 		scripts, local *bool
-		from           source
-		file           string
+		file           string // "" came over HTTP
 		refusal        string // the option it names; "" runs
 	}{
-		{nil, nil, fromFile, good, ""},
-		{nil, nil, fromFile, bad, "enable_local_script_checks"},
-		{nil, nil, fromFile, "flag -hcl", ""},
-		{nil, nil, fromHTTP, "", "enable_script_checks"},
-		{&yes, nil, fromHTTP, "", ""},
-		{&yes, nil, fromFile, bad, ""},
-		{&no, nil, fromHTTP, "", "enable_script_checks"},
-		{&no, nil, fromFile, good, "enable_script_checks"},
-		{&no, nil, fromFile, "flag -hcl", "enable_script_checks"},
-		{nil, &yes, fromFile, bad, ""},
-		{&no, &yes, fromFile, good, ""},
-		{nil, &yes, fromHTTP, "", "enable_script_checks"},
-		{nil, &no, fromFile, good, "enable_local_script_checks"},
-		{&yes, &no, fromFile, good, "enable_local_script_checks"},
-		{&yes, &no, fromHTTP, "", ""},
+		{nil, nil, good, ""},
+		{nil, nil, bad, "enable_local_script_checks"},
+		{nil, nil, "flag -hcl", ""},
+		{nil, nil, "", "enable_script_checks"},
+		{&yes, nil, "", ""},
+		{&yes, nil, bad, ""},
+		{&no, nil, "", "enable_script_checks"},
+		{&no, nil, good, "enable_script_checks"},
+		{&no, nil, "flag -hcl", "enable_script_checks"},
+		{nil, &yes, bad, ""},
+		{&no, &yes, good, ""},
+		{nil, &yes, "", "enable_script_checks"},
+		{nil, &no, good, "enable_local_script_checks"},
+		{&yes, &no, good, "enable_local_script_checks"},
+		{&yes, &no, "", ""},
 	} {
-		s := &Settings{EnableScripts: test.scripts, EnableLocalScripts: test.local}
-		err := s.mayRunScript(test.from, test.file)
+		err := Rules{EnableScripts: test.scripts, EnableLocalScripts: test.local}.mayRunScript(test.file)
 		if (err == nil) != (test.refusal == "") || err != nil && !strings.Contains(err.Error(), "'"+test.refusal+"'") {
 			t.Errorf("%+v: %v", test, err)
 		}

@@ -1,4 +1,4 @@
-package local
+package definition
 
 import (
 	"encoding/json"
@@ -25,8 +25,6 @@ type serviceInput struct {
 	Checks                                     []*checkInput
 	Namespace, Partition                       string
 	Proxy, Connect, Locality                   json.RawMessage
-
-	raw json.RawMessage // as it was written
 }
 
 // checkInput is a check as people define it.

@@ -3,6 +3,7 @@ package local
 import (
 	"testing"
 
+	"rostra/feature/local/definition"
 	"rostra/kit/disk"
 )
 
@@ -21,16 +22,16 @@ func FuzzRegister(f *testing.F) {
 		l := &lab{t: t}
 		fs := disk.NewForgetful()
 		a := l.must(fs, "/d", defaults())
-		if in, err := readService(raw); err == nil {
-			if r, err := a.k.prepare(in, fromHTTP, ""); err == nil {
-				if err := a.k.register(r); err != nil {
+		if text, err := definition.ReadService(raw); err == nil {
+			if d, err := a.k.rules().Service(text, ""); err == nil {
+				if err := a.k.register(newRegistration(d, fromHTTP)); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		if in, err := readCheck(raw); err == nil {
-			if c, err := a.k.prepareSingle(in, fromHTTP, ""); err == nil {
-				_ = a.k.registerCheck(c) // its service may not be there
+		if text, err := definition.ReadCheck(raw); err == nil {
+			if d, err := a.k.rules().Check(text, ""); err == nil {
+				_ = a.k.registerCheck(newChecked(d, fromHTTP, nil)) // its service may not be there
 			}
 		}
 		want := a.picture()

@@ -1,4 +1,4 @@
-package local
+package definition
 
 import (
 	"os"
@@ -14,21 +14,21 @@ const fromFlag = "flag -"
 // mayRunScript says whether a script check of this origin may run. Over HTTP it needs enable_script_checks. From a file
 // it runs if enable_local_script_checks (or enable_script_checks) says so, or, with both unset, if nobody but root and
 // the agent's own user can change the file or a folder on the way to it: then whoever wrote it could have run it anyway.
-func (s *Settings) mayRunScript(from source, file string) error {
-	if from == fromHTTP {
-		if s.EnableScripts == nil || !*s.EnableScripts {
+func (r Rules) mayRunScript(file string) error {
+	if file == "" {
+		if r.EnableScripts == nil || !*r.EnableScripts {
 			return fault.New(fault.Refused, "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
 		}
 		return nil
 	}
 	switch {
-	case s.EnableLocalScripts != nil:
-		if !*s.EnableLocalScripts {
+	case r.EnableLocalScripts != nil:
+		if !*r.EnableLocalScripts {
 			return fault.New(fault.Refused, "scripts in configuration files are disabled, because 'enable_local_script_checks' is false; set it to true to run this one")
 		}
 		return nil
-	case s.EnableScripts != nil:
-		if !*s.EnableScripts {
+	case r.EnableScripts != nil:
+		if !*r.EnableScripts {
 			return fault.New(fault.Refused, "scripts are disabled, because 'enable_script_checks' is false; set it or 'enable_local_script_checks' to true to run this one")
 		}
 		return nil

@@ -1,11 +1,10 @@
-package local
+package definition
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 )
@@ -97,19 +96,10 @@ func (m members) read(raw []byte, v any, special func(name, key string, value js
 	return nil
 }
 
-// firstValue returns the first JSON value of a body; what follows it is ignored (spec http/conventions.md §5).
-func firstValue(body []byte) (json.RawMessage, error) {
-	var raw json.RawMessage
-	err := json.NewDecoder(bytes.NewReader(body)).Decode(&raw)
-	if errors.Is(err, io.EOF) {
-		err = io.EOF
-	}
-	return raw, err
-}
-
-// readService decodes a service: a JSON object whose members may be spelled as in files or as over HTTP.
-func readService(raw json.RawMessage) (*serviceInput, error) {
-	in := &serviceInput{raw: raw}
+// ReadService decodes a service: a JSON object whose members may be spelled as in files or as over HTTP; null is one without
+// members. The error's text is Consul's, for clients. raw must be one JSON value; it is kept and must not be changed.
+func ReadService(raw json.RawMessage) (*ServiceText, error) {
+	in := new(serviceInput)
 	var first, rest []*checkInput
 	err := serviceMembers.read(raw, in, func(name, key string, value json.RawMessage) (took bool, err error) {
 		switch name {
@@ -122,12 +112,15 @@ func readService(raw json.RawMessage) (*serviceInput, error) {
 		}
 		return true, err
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range append(first, rest...) {
 		if !c.empty() || !c.first {
 			in.Checks = append(in.Checks, c)
 		}
 	}
-	return in, err
+	return &ServiceText{Name: in.Name, ID: in.id(), Token: in.Token, Raw: raw, in: in}, nil
 }
 
 // readChecks decodes what stands under check or checks: an object or a list of them, whichever is written, because in
@@ -158,6 +151,15 @@ func readChecks(key string, value json.RawMessage) ([]*checkInput, error) {
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// ReadCheck decodes a check like ReadService a service.
+func ReadCheck(raw json.RawMessage) (*CheckText, error) {
+	in, err := readCheck(raw)
+	if err != nil {
+		return nil, err
+	}
+	return &CheckText{in.Name, in}, nil
 }
 
 func readCheck(raw json.RawMessage) (*checkInput, error) {

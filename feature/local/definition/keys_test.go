@@ -1,4 +1,4 @@
-package local
+package definition
 
 import (
 	"encoding/json"
@@ -20,9 +20,13 @@ func TestKeysOfDefinitions(t *testing.T) {
 		{"connect", `7`, "Connect", "[55]"}, {"locality", `7`, "Locality", "[55]"},
 	}
 	for _, c := range services {
-		in, err := readService([]byte(fmt.Sprintf(`{%q: %s}`, c.key, c.value)))
-		c.check(t, in, err)
-		_, err = readService([]byte(fmt.Sprintf(`{"%s_x": %s}`, c.key, c.value)))
+		text, err := ReadService([]byte(fmt.Sprintf(`{%q: %s}`, c.key, c.value)))
+		if err != nil {
+			t.Errorf("%s: %v", c.key, err)
+			continue
+		}
+		c.check(t, text.in)
+		_, err = ReadService([]byte(fmt.Sprintf(`{"%s_x": %s}`, c.key, c.value)))
 		c.strict(t, "service", err)
 	}
 	checks := []keyCase{
@@ -44,14 +48,18 @@ func TestKeysOfDefinitions(t *testing.T) {
 		{"deregistercriticalserviceafter", `"7m0s"`, "DeregisterCriticalServiceAfter", "7m0s"},
 	}
 	for _, c := range checks {
-		in, err := readCheck([]byte(fmt.Sprintf(`{%q: %s}`, c.key, c.value)))
-		c.check(t, in, err)
-		_, err = readCheck([]byte(fmt.Sprintf(`{"%s_x": %s}`, c.key, c.value)))
+		text, err := ReadCheck([]byte(fmt.Sprintf(`{%q: %s}`, c.key, c.value)))
+		if err != nil {
+			t.Errorf("%s: %v", c.key, err)
+			continue
+		}
+		c.check(t, text.in)
+		_, err = ReadCheck([]byte(fmt.Sprintf(`{"%s_x": %s}`, c.key, c.value)))
 		c.strict(t, "check", err)
 	}
 	for _, text := range []string{`{"check": {"ttl": "7s"}}`, `{"checks": [{"TTL": "7s"}]}`, `{"Checks": [{"ttl": "7s"}]}`} {
-		in, err := readService([]byte(text))
-		if err != nil || len(in.Checks) != 1 || dur(in.Checks[0].TTL).String() != "7s" {
+		got, err := ReadService([]byte(text))
+		if err != nil || len(got.in.Checks) != 1 || dur(got.in.Checks[0].TTL).String() != "7s" {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -60,12 +68,8 @@ func TestKeysOfDefinitions(t *testing.T) {
 // keyCase is a key with a value, and where that must arrive.
 type keyCase struct{ key, value, field, want string }
 
-func (c keyCase) check(t *testing.T, in any, err error) {
+func (c keyCase) check(t *testing.T, in any) {
 	t.Helper()
-	if err != nil {
-		t.Errorf("%s: %v", c.key, err)
-		return
-	}
 	v := reflect.ValueOf(in).Elem().FieldByName(c.field)
 	if v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Bool {
 		v = v.Elem()

@@ -1,0 +1,108 @@
+package definition
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+const stanzaHCL = `
+service {
+  id = "web-1"
+  Name = "web"
+  tags = ["v1", "v2"]
+  port = 80
+  meta { team_name = "x" }
+  tagged_addresses {
+    lan { address = "10.0.0.1" port = 8080 }
+  }
+  weights = { passing = 3, warning = 1 }
+  enable_tag_override = true
+  token = "secret"
+  check {
+    id = "c1"
+    args = ["true", "x"]
+    interval = "10s"
+    header { X-A = ["1", "2"] }
+    deregister_critical_service_after = "90m"
+  }
+  checks = [ { ttl = "5s" }, { http = "http://x", tls_skip_verify = true, interval = "1s" } ]
+}
+log_level = "warn"
+`
+
+const stanzaHCLSent = `{"Name":"web","check":{"args":["true","x"],"deregister_critical_service_after":"90m","header":{"X-A":["1","2"]},"id":"c1","interval":"10s"},` +
+	`"checks":[{"ttl":"5s"},{"http":"http://x","interval":"1s","tls_skip_verify":true}],"enable_tag_override":true,"id":"web-1","meta":{"team_name":"x"},` +
+	`"port":80,"tagged_addresses":{"lan":{"address":"10.0.0.1","port":8080}},"tags":["v1","v2"],"token":"secret","weights":{"passing":3,"warning":1}}`
+
+func TestStanzas(t *testing.T) {
+	for _, test := range []struct{ name, ext, text, want string }{
+		{"whole", ".hcl", stanzaHCL, "[" + stanzaHCLSent + "]"},
+		{"seed", ".json", `{"service": {"name": "web", "tags": ["httpd"], "port": 80, "check": {"script": "curl localhost", "interval": "10s"}}, "key": "web"}`,
+			`[{"name":"web","tags":["httpd"],"port":80,"check":{"script":"curl localhost","interval":"10s"}}]`},
+		{"blocks", ".hcl", `services { name = "a" } services { name = "b" checks { ttl = "1s" } checks { ttl = "2s" } }`,
+			`[{"name":"a"},{"checks":[{"ttl":"1s"},{"ttl":"2s"}],"name":"b"}]`},
+		{"list", ".hcl", `services = [{ name = "a" }, { name = "b" }]`, `[{"name":"a"},{"name":"b"}]`},
+		{"objects in a list", ".hcl", `services = [{ name = "a", meta = { v = "1" } checks = [{ ttl = "1s", header = { X = ["1"] } }] }, { name = "b" }]`,
+			`[{"checks":[{"header":{"X":["1"]},"ttl":"1s"}],"meta":{"v":"1"},"name":"a"},{"name":"b"}]`},
+		{"one of many", ".hcl", `services { name = "a" checks { ttl = "1s" } }`, `[{"checks":[{"ttl":"1s"}],"name":"a"}]`},
+		{"json list", ".json", `{"services":[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]}`,
+			`[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]`},
+		{"both", ".json", `{"service":{"name":"a"},"services":[{"name":"b"}]}`, `[{"name":"a"},{"name":"b"}]`},
+		{"mesh", ".hcl", `service { name = "a" connect { sidecar_service { port = 1 } } }`,
+			`[{"connect":{"sidecar_service":{"port":1}},"name":"a"}]`},
+		{"none", ".json", `{"server":true}`, `null`},
+	} {
+		got, err := ReadServices([]byte(test.text), test.ext)
+		var raws []json.RawMessage
+		for _, t := range got {
+			raws = append(raws, t.Raw)
+		}
+		b, jerr := json.Marshal(raws)
+		if err != nil || jerr != nil || string(b) != test.want {
+			t.Errorf("%s: %s %v %v\nwant %s", test.name, b, err, jerr, test.want)
+		}
+	}
+	for _, test := range []struct{ ext, text, want string }{
+		{".yaml", "a: 1", "file has unknown extension; must be .hcl or .json"},
+		{".json", `{"service":`, "unexpected end of JSON input"},
+		{".json", `{"service":{"name":"a"}} x`, "invalid character 'x' after top-level value"},
+		{".hcl", `service { name = "a" } service { name = "b" }`, "service: json: a definition must be an object"},
+		{".hcl", `service { port = 1 }`, "service: name is missing"},
+		{".hcl", `service { name = "a" prot = 1 }`, "invalid config key service.prot: remove it or correct its spelling"},
+		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, "invalid config key services.check.tttl: remove it or correct its spelling"},
+		{".json", `{"services":[1]}`, "services: json: a definition must be an object"},
+		{".json", `{"service":{"name":"a","meta":"x"}}`, "service.meta must be an object, not string"},
+		{".json", `{"service":{"name":1}}`, "service.name must be a string, not number"},
+		{".hcl", `service { name = "a" port = "80" }`, "service.port must be a whole number, not string"},
+		{".json", `{"service":null}`, "service: name is missing"},
+	} {
+		if _, err := ReadServices([]byte(test.text), test.ext); err == nil || err.Error() != test.want {
+			t.Errorf("%s %s: %v\nwant %s", test.ext, test.text, err, test.want)
+		}
+	}
+}
+
+// FuzzStanzas checks that no file makes the reader panic, and that whatever it takes has a name and can be sent.
+func FuzzStanzas(f *testing.F) {
+	f.Add(stanzaHCL, true)
+	f.Add(`{"services":[{"name":"a","checks":[{"ttl":"1s"}]}]}`, false)
+	f.Add(`services "web" { name = "x" }`, true)
+	f.Fuzz(func(t *testing.T, text string, isHCL bool) {
+		ext := ".json"
+		if isHCL {
+			ext = ".hcl"
+		}
+		stanzas, err := ReadServices([]byte(text), ext)
+		if err != nil {
+			return
+		}
+		for _, s := range stanzas {
+			if s.Name == "" {
+				t.Errorf("no name: %s", s.Raw)
+			}
+			if _, err := json.Marshal(s.Raw); err != nil {
+				t.Errorf("cannot send: %v", err)
+			}
+		}
+	})
+}
