@@ -51,8 +51,9 @@ func chaos(t *testing.T, seed uint64) {
 	h, locks := &history{}, newLockHistory()
 	var faults []string
 	var log *simLog
-	simulate(t, seed, servers, 2, func(w *world) {
-		log = w.log
+	inWorld(t, seed, func(w *world) {
+		log, w.rooms = w.log, watched(locks)
+		w.add("dc1", 0, servers, 2)
 		w.awaitLeader()
 		time.Sleep(2 * time.Second)
 		ctx, stop := context.WithCancel(context.Background())

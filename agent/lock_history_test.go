@@ -131,6 +131,7 @@ type belief struct {
 // lockSession is what is known of a session.
 type lockSession struct {
 	class         *lockClass
+	node          string
 	deletes       bool
 	born, renewed int64 // when the calls that made it and last renewed it were sent
 	ended         int64 // when a call that destroyed it had returned; 0: never
@@ -143,9 +144,18 @@ type lockHistory struct {
 	beliefs  []belief
 	sessions map[string]*lockSession
 	zombies  []string // locks that were given to sessions after their end
+	gone     map[uint64]farewell
 }
 
-func newLockHistory() *lockHistory { return &lockHistory{sessions: map[string]*lockSession{}} }
+// farewell is that a node was taken out of the catalog, by the log's index.
+type farewell struct {
+	node string
+	at   int64 // when the first server did it
+}
+
+func newLockHistory() *lockHistory {
+	return &lockHistory{sessions: map[string]*lockSession{}, gone: map[uint64]farewell{}}
+}
 
 func (h *lockHistory) add(client int, in lockIn, out lockOut, call time.Time) {
 	h.mu.Lock()
@@ -161,10 +171,43 @@ func (h *lockHistory) add(client int, in lockIn, out lockOut, call time.Time) {
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: call.UnixNano(), Return: returned})
 }
 
-// complete adds what nobody did: the ends of sessions. None comes earlier than a TTL after the last renewal was sent,
-// unless a check may end the session.
-func (h *lockHistory) complete() []porcupine.Operation {
+// left returns when a session's node was first taken out of the catalog in its time.
+func (h *lockHistory) left(s *lockSession) (at int64, was bool) {
+	for _, f := range h.gone {
+		if f.node == s.node && f.at >= s.born && (!was || f.at < at) {
+			at, was = f.at, true
+		}
+	}
+	return at, was
+}
+
+// refusable returns the operations, in which a free lock may be refused once the node of a session that may have held it was
+// taken out: whatever its lock-delay, its TTL outlasts it.
+func (h *lockHistory) refusable() []porcupine.Operation {
+	since := map[string]int64{}
+	for _, s := range h.sessions {
+		at, was := h.left(s)
+		for _, key := range s.class.keys {
+			if first, is := since[key]; was && (!is || at < first) {
+				since[key] = at
+			}
+		}
+	}
 	ops := slices.Clone(h.ops)
+	for i := range ops {
+		in := ops[i].Input.(lockIn)
+		if at, was := since[in.key]; was && ops[i].Return >= at {
+			in.delays = true
+			ops[i].Input = in
+		}
+	}
+	return ops
+}
+
+// complete adds what nobody did: the ends of sessions. None comes earlier than a TTL after the last renewal was sent,
+// unless a check may end the session, or its node is taken out.
+func (h *lockHistory) complete() []porcupine.Operation {
+	ops := h.refusable()
 	end := int64(0)
 	for _, op := range ops {
 		end = max(end, op.Call)
@@ -179,6 +222,9 @@ func (h *lockHistory) complete() []porcupine.Operation {
 			call := s.born
 			if len(s.class.checks) == 0 {
 				call = s.renewed + int64(s.class.ttl)
+				if at, was := h.left(s); was {
+					call = min(call, at)
+				}
 			}
 			if call <= end {
 				ops = append(ops, porcupine.Operation{ClientId: -1, Input: lockIn{kind: lockEnd, key: key, session: id, deletes: s.deletes},
@@ -286,6 +332,15 @@ func TestLockCheckerBites(t *testing.T) {
 		h.ops = c.ops
 		if found, _ := h.wrong(); (len(found) == 0) != c.good {
 			t.Errorf("%s: %q", c.what, found)
+		}
+	}
+	for _, node := range []string{"n1", "n2"} {
+		h := newLockHistory()
+		h.sessions["s"], h.sessions["r"] = &lockSession{class: class, node: "n1"}, &lockSession{class: class, node: "n2"}
+		h.gone[7] = farewell{node, 3}
+		h.ops = []porcupine.Operation{op(1, lockTake, "s", true, 1, 2), read("", 1, 5), op(2, lockTake, "r", false, 7, 8)}
+		if found, _ := h.wrong(); (len(found) == 0) != (node == "n1") {
+			t.Errorf("%s is taken out: %q", node, found)
 		}
 	}
 	h := newLockHistory()

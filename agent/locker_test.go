@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ type lockClass struct {
 }
 
 // lockClasses. With a TTL alone nobody else gets the lock before the holder's own clock has told it, lock-delay or not: a
-// session outlives the TTL. A check, or somebody else, may end a session at once: then the lock-delay, longer than the TTL,
+// session outlives the TTL, or, should its node be taken out, its lock waits for it. A check, or somebody else, may end a session at once: then the lock-delay, longer than the TTL,
 // gives the holder the time to notice. Without a lock-delay what remains is the order: at any moment one session holds by
 // the state, each holder has a LockIndex of its own, and what a former one writes with check-session is refused. Who only
 // believes may then believe it beside the next holder.
@@ -157,7 +158,7 @@ func (l *locker) create(ctx context.Context) {
 	l.session, l.sent = s.ID, call
 	l.hist.mu.Lock()
 	defer l.hist.mu.Unlock()
-	l.hist.sessions[s.ID] = &lockSession{class: l.class, deletes: s.Behavior == session.Delete, born: call.UnixNano(), renewed: call.UnixNano()}
+	l.hist.sessions[s.ID] = &lockSession{class: l.class, node: l.node.name, deletes: s.Behavior == session.Delete, born: call.UnixNano(), renewed: call.UnixNano()}
 }
 
 func (l *locker) renew(ctx context.Context) {
@@ -264,6 +265,30 @@ func (l *locker) read(ctx context.Context, key string) {
 			l.destroy(ctx, out.entry.holder)
 		}
 	}
+}
+
+// watched is a program that tells the history which nodes are taken out of the catalog.
+func watched(h *lockHistory) []room.Room {
+	return with(func() room.Command { return &deregister{h: h} })
+}
+
+type deregister struct {
+	catalog.Deregister
+	h *lockHistory
+}
+
+// Run is called by every server, and again when one has started anew: the first time counts.
+func (c *deregister) Run(tx *store.Tx) (room.Result, error) {
+	had := catalog.Nodes.Get(tx, strings.ToLower(c.Node))
+	r, err := c.Deregister.Run(tx)
+	if had != nil && catalog.Nodes.Get(tx, strings.ToLower(c.Node)) == nil {
+		c.h.mu.Lock()
+		defer c.h.mu.Unlock()
+		if _, known := c.h.gone[tx.Index()]; !known {
+			c.h.gone[tx.Index()] = farewell{had.Node, time.Now().UnixNano()}
+		}
+	}
+	return r, err
 }
 
 // The programs of TestLocksBite.

@@ -17,6 +17,7 @@ type lab struct {
 	t     *testing.T
 	store *store.Store
 	now   int64
+	rules int // of session.create
 }
 
 const second = int64(1_000_000_000)
@@ -27,7 +28,7 @@ func newLab(t *testing.T) *lab {
 	for _, r := range []room.Room{catalog.Room, session.Room, Room} {
 		tables, triggers = append(tables, r.Tables...), append(triggers, r.Triggers...)
 	}
-	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second}
+	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second, rules: 3}
 	l.must(&catalog.Register{Row: &catalog.Node{Node: "n1", Address: "127.0.0.1"}, Checks: []*catalog.Check{
 		{CheckID: "serfHealth", Status: "passing"}, {CheckID: "disk", Status: "passing"}}})
 	return l
@@ -49,6 +50,11 @@ func (l *lab) run(c room.Command) (result room.Result, err error) {
 	}
 	if rest, err := store.DecodeStrict(raw, c); err != nil || len(rest) > 0 {
 		l.t.Fatalf("decoding %s: %d bytes left, %v", c.Name(), len(rest), err)
+	}
+	if c, ok := c.(*session.Create); ok {
+		if err := c.Under(l.rules); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	v := l.store.View()
 	if err := c.Allowed(v, authz.AllowAll{}); err != nil {

@@ -24,16 +24,13 @@ func prefixSubject(prefix string) store.Subject {
 	return store.Subject{Kind: "kv", Name: prefix, Prefix: true}
 }
 
-// maxDelay caps lock-delays, in nanoseconds.
-const maxDelay = 60_000_000_000
-
 var sessionsFreeKeys = store.OnChange("sessions → kv", session.Sessions, func(tx *store.Tx, before, after *session.Session) {
 	if after != nil {
 		return
 	}
 	for e := range Entries.By(tx, "session", before.ID) {
-		if before.LockDelay > 0 {
-			delays.Put(tx, &delay{Key: e.Key, Set: tx.Time(), For: min(before.LockDelay, maxDelay)})
+		if last := before.Delay(tx); last > 0 {
+			delays.Put(tx, &delay{Key: e.Key, Set: tx.Time(), For: last})
 		}
 		if before.Behavior == session.Delete {
 			remove(tx, e.Key)

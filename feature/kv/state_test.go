@@ -8,6 +8,7 @@ import (
 	"rostra/feature/catalog"
 	"rostra/feature/session"
 	"rostra/kit/store"
+	"rostra/kit/wire"
 )
 
 // TestIndexes is the kv part of the table in spec http/conventions.md §8.
@@ -184,6 +185,48 @@ func TestLockDelay(t *testing.T) {
 	l.op(Op{Verb: Unlock, Key: "k", Session: "a"})
 	if !l.op(Op{Verb: Lock, Key: "k", Session: "a"}) {
 		t.Error("a clean release armed a lock-delay")
+	}
+}
+
+// TestTTLOutlastsNode: a holder whose node is taken out goes on believing in its TTL, and nobody gets the lock before that is over.
+func TestTTLOutlastsNode(t *testing.T) {
+	gone := &catalog.Deregister{Node: "n1"}
+	for _, c := range []struct {
+		name      string
+		rules     int
+		life      int64
+		lockDelay int64
+		end       room.Command
+		waits     int64
+	}{
+		{"a TTL, and an eighth of it", 3, 16 * second, 0, gone, 18 * second},
+		{"under a longer lock-delay", 3, 16 * second, 30 * second, gone, 30 * second},
+		{"ten minutes at most", 3, 3600 * second, 0, gone, 600 * second},
+		{"who destroys a session knows what he does", 3, 16 * second, 0, &session.Destroy{ID: "a"}, 0},
+		{"no TTL", 3, 0, 0, gone, 0},
+		{"by older rules", 2, 16 * second, 0, gone, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t)
+			l.rules = c.rules
+			l.must(&catalog.Register{Row: &catalog.Node{Node: "n2", Address: "10.0.0.2"}})
+			begin := func(id, node string) {
+				l.must(&session.Create{Session: session.Session{ID: id, Node: node, Behavior: session.Release,
+					Life: wire.Duration(c.life), LockDelay: wire.Duration(c.lockDelay)}})
+			}
+			begin("a", "N1")
+			begin("b", "n2")
+			l.op(Op{Verb: Lock, Key: "k", Session: "a"})
+			l.must(c.end)
+			l.now += c.waits - 1
+			if c.waits > 0 && l.op(Op{Verb: Lock, Key: "k", Session: "b"}) {
+				t.Error("locked too early")
+			}
+			l.now++
+			if !l.op(Op{Verb: Lock, Key: "k", Session: "b"}) {
+				t.Error("not locked in time")
+			}
+		})
 	}
 }
 

@@ -269,6 +269,10 @@ func (t *flight) steer(ctx context.Context, seen *view) error {
 			return nil
 		}
 		s := steps[i]
+		if s.cleanup && t.returned(s.ID) {
+			failed[s.Change] = true
+			continue
+		}
 		err := t.take(ctx, s)
 		switch {
 		case fault.Is(err, fault.NotApplied), fault.Is(err, fault.NoLeader), fault.Is(err, fault.Unknown):
@@ -287,6 +291,12 @@ func (t *flight) steer(ctx context.Context, seen *view) error {
 		t.remember(&now)
 	}
 	return ctx.Err()
+}
+
+// returned reports whether a server that was dead lives by now: to ask who does not answer takes seconds, and taking out who is
+// back would take its services and sessions out of the catalog.
+func (t *flight) returned(id string) bool {
+	return slices.ContainsFunc(t.roster.Servers(""), func(s roster.Server) bool { return s.ID == id && s.Status == gossip.StatusAlive })
 }
 
 // take carries one step out.

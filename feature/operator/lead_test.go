@@ -31,6 +31,7 @@ type fleet struct {
 	refuse  func(consensus.Change) error
 	config  *Config
 	buried  []string
+	given   func() // is called when one that does not answer is given up
 }
 
 func (g *fleet) Peers() (string, []consensus.Peer) {
@@ -65,6 +66,9 @@ func (g *fleet) Call(ctx context.Context, _ room.Procedure, o room.Options) (roo
 	g.mu.Unlock()
 	if silent {
 		<-ctx.Done()
+		if g.given != nil {
+			g.given()
+		}
 		return nil, room.Meta{}, ctx.Err()
 	}
 	return progress{Last: 99, LastTerm: 2, Contact: contact}, room.Meta{}, nil
@@ -190,6 +194,36 @@ func TestLife(t *testing.T) {
 			t.Errorf("%v", c)
 		}
 	})
+}
+
+// TestReturns: a dead server that comes back while it is asked is not taken out, however often it fails again.
+func TestReturns(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			g, r, _, _ := fly(t)
+			all := []roster.Server{server(1, gossip.StatusAlive), server(2, gossip.StatusAlive), server(3, gossip.StatusAlive)}
+			r.Set(all...)
+			time.Sleep(30 * time.Second) // they have their votes
+			g.did()
+			g.mu.Lock()
+			fail := func() { r.Set(all[0], all[1], server(3, gossip.StatusFailed)) }
+			times := 0
+			g.given = func() {
+				if back && r.Servers("")[2].Status == gossip.StatusFailed {
+					r.Set(all...)
+					times++ // so that some time it falls in a round of cleanup
+					time.AfterFunc(2*lookPeriod+time.Duration(times)*7*time.Millisecond, fail)
+				}
+			}
+			g.mu.Unlock()
+			g.hush("s3", true)
+			fail()
+			time.Sleep(30 * cleanupPeriod)
+			if got := g.did(); (got == "") != back {
+				t.Errorf("back %v: %s", back, got)
+			}
+		})
+	}
 }
 
 // TestForgotten: who gossip does not know is not taken out before gossip had time to know it.

@@ -13,11 +13,12 @@ import (
 // Name is the Command's name in the log.
 func (c *Create) Name() string { return "session.create" }
 
-// Under notes the version of the rules: by the second, the node's checks of type session follow the session.
+// Under notes the version of the rules: by the second, the node's checks of type session follow the session; by the third, its
+// TTL counts when its node is taken out.
 func (c *Create) Under(rules int) error {
 	c.rules = rules
-	if c.Session.Shows {
-		return fault.New(fault.Refused, "a new session says nothing of the checks that follow it")
+	if c.Session.Shows || c.Session.Outlasts {
+		return fault.New(fault.Refused, "a new session does not say by which rules it was made")
 	}
 	return nil
 }
@@ -46,6 +47,7 @@ func (c *Create) Run(tx *store.Tx) (room.Result, error) {
 	}
 	s.CreateIndex, s.ModifyIndex = tx.Index(), tx.Index()
 	s.Shows = c.rules >= 2 && s.Name != ""
+	s.Outlasts = c.rules >= 3 && s.Life > 0
 	Sessions.Put(tx, &s)
 	if s.Shows {
 		show(tx, &s, s.ID)

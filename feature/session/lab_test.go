@@ -22,7 +22,7 @@ const second = int64(1_000_000_000)
 func newLab(t *testing.T) *lab {
 	tables := append(append([]store.AnyTable{}, catalog.Room.Tables...), Room.Tables...)
 	triggers := append(append([]store.Trigger{}, catalog.Room.Triggers...), Room.Triggers...)
-	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second, rules: 2}
+	l := &lab{t: t, store: store.New(tables, triggers, store.Limits{}), now: 1_700_000_000 * second, rules: 3}
 	l.register("n1", &catalog.Check{CheckID: "serfHealth", Status: "passing"}, &catalog.Check{CheckID: "disk", Status: "warning"},
 		&catalog.Check{CheckID: "bad", Status: "critical"})
 	l.register("n2", &catalog.Check{CheckID: "serfHealth", Status: "passing"})

@@ -16,7 +16,7 @@ var Room = room.Room{
 	Tables:   []store.AnyTable{Sessions, renewals},
 	Triggers: []store.Trigger{checksEndSessions, nodesEndSessions},
 	Commands: []room.CommandType{
-		{New: func() room.Command { return new(Create) }, Rules: 2, Since: []int{1, 2}, Result: room.String,
+		{New: func() room.Command { return new(Create) }, Rules: 3, Since: []int{1, 2, 3}, Result: room.String,
 			ApplyMetric: "session.apply", RunMetric: "fsm.session"},
 		{New: func() room.Command { return new(Destroy) }, Rules: 1, Result: room.Bool,
 			ApplyMetric: "session.apply", RunMetric: "fsm.session"},

@@ -34,7 +34,27 @@ type Session struct {
 	Checks        []string       `msg:"Checks"` // the member of before Consul 1.7
 	CreateIndex   uint64         `msg:"CreateIndex"`
 	ModifyIndex   uint64         `msg:"ModifyIndex"`
-	Shows         bool           `msg:"Shows,omitempty"` // checks of type session follow it: a row under the second version of the rules
+	Shows         bool           `msg:"Shows,omitempty"`    // checks of type session follow it: a row under the second version of the rules
+	Outlasts      bool           `msg:"Outlasts,omitempty"` // its TTL outlasts its node (Delay): a row under the third version
+}
+
+// In nanoseconds: what caps lock-delays (spec http/session.md), and what caps how long a TTL outlasts its session, which
+// nobody can end any more.
+const (
+	maxDelay   = 60_000_000_000
+	maxOutlast = 10 * maxDelay
+)
+
+// Delay is for how long after the session's end nobody gets a lock that it held, in nanoseconds. r shows the state with the
+// end. When its node is taken out the holder, which may be cut off, goes on believing in its TTL. Nobody asked for that end:
+// autopilot takes out a server that is dead in its eyes. So the TTL is waited for, and an eighth of it, since the log's clock
+// may be ahead of the holder's by a sixteenth of what has passed.
+func (s *Session) Delay(r store.Reader) wire.Duration {
+	delay := min(s.LockDelay, maxDelay)
+	if s.Outlasts && catalog.Nodes.Get(r, strings.ToLower(s.Node)) == nil {
+		delay = max(delay, min(s.Life+s.Life/8, maxOutlast))
+	}
+	return delay
 }
 
 // ServiceCheck names a service's check that a session is bound to.

@@ -71,12 +71,16 @@ func (z ServiceCheck) Msgsize() (s int) {
 func (z *Session) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(13)
-	var zb0001Mask uint16 /* 13 bits */
+	zb0001Len := uint32(14)
+	var zb0001Mask uint16 /* 14 bits */
 	_ = zb0001Mask
 	if z.Shows == false {
 		zb0001Len--
 		zb0001Mask |= 0x1000
+	}
+	if z.Outlasts == false {
+		zb0001Len--
+		zb0001Mask |= 0x2000
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -146,6 +150,11 @@ func (z *Session) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "Shows"
 			o = append(o, 0xa5, 0x53, 0x68, 0x6f, 0x77, 0x73)
 			o = msgp.AppendBool(o, z.Shows)
+		}
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+			// string "Outlasts"
+			o = append(o, 0xa8, 0x4f, 0x75, 0x74, 0x6c, 0x61, 0x73, 0x74, 0x73)
+			o = msgp.AppendBool(o, z.Outlasts)
 		}
 	}
 	return
@@ -315,6 +324,12 @@ func (z *Session) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Shows")
 				return
 			}
+		case "Outlasts":
+			z.Outlasts, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Outlasts")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -341,7 +356,7 @@ func (z *Session) Msgsize() (s int) {
 	for za0003 := range z.Checks {
 		s += msgp.StringPrefixSize + len(z.Checks[za0003])
 	}
-	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size + 6 + msgp.BoolSize
+	s += 12 + msgp.Uint64Size + 12 + msgp.Uint64Size + 6 + msgp.BoolSize + 9 + msgp.BoolSize
 	return
 }
 

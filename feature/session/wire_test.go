@@ -9,7 +9,7 @@ import (
 func travelling() []roomtest.Case {
 	full := &Session{ID: "8f2b", Name: "n<1>", Node: "N1", LockDelay: 15_000_000_000, Behavior: Release, TTL: "10s", Life: 10_000_000_000,
 		NodeChecks: []string{"serfHealth"}, ServiceChecks: []ServiceCheck{{ID: "c", Namespace: "d"}}, Checks: []string{"x"},
-		CreateIndex: 3, ModifyIndex: 1 << 60}
+		CreateIndex: 3, ModifyIndex: 1 << 60, Shows: true, Outlasts: true}
 	empty := &Session{ID: "e", NodeChecks: []string{}, ServiceChecks: []ServiceCheck{}, Checks: []string{}}
 	lists := []any{List{}, List(nil), List{full, empty, {}}}
 	return []roomtest.Case{
