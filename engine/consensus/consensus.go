@@ -34,10 +34,10 @@
 // A follower that has not heard its leader for 500 ms looks for votes within another 500 ms, asking first whether it would
 // get them (pre-vote), so that one that hears nobody deposes nobody. Three servers have a new leader 1.0 s after theirs
 // died (p50 of 20 in TestFailover, at most 1.44 s). Nothing that stands still for 300 ms, an fsync, a garbage
-// collection, changes the leader: heartbeats every 50 to 100 ms pass Raft's main loop and the disk on both sides, and the
-// lease is as long as a follower's patience. With a lease of half of that, which Raft recommends, a leader gave up at
-// 60 of 60 pauses of 300 ms, its own or of a follower it needed, and at 0 to 6 of 60 of 200 ms (TestPauses); what a
-// shorter lease gives is only that a leader that was cut off says so a quarter of a second earlier. No answer rests
+// collection, changes the leader: heartbeats every 95 ms (100 to 200 ms while the leader's own disk stands still) do not wait
+// for the disk, and the lease is as long as a follower's patience. With a lease of half of that, which Raft recommends, a
+// leader gave up at 60 of 60 pauses of 300 ms, its own or of a follower it needed, and at 25 of 60 of 200 ms (TestPauses);
+// what a shorter lease gives is only that a leader that was cut off says so a quarter of a second earlier. No answer rests
 // on the lease: reads are confirmed by a majority (engine/server).
 package consensus
 

@@ -172,7 +172,7 @@ func TestALeaderCutOff(t *testing.T) {
 
 // TestPauses: what stands still for 200 ms, as a garbage collection or a hypervisor makes a process do, does not change
 // the leader: neither the leader itself, nor a follower, nor a follower without which there is no majority. Of 60 pauses
-// of the last the leader gave up after 0 to 6 with a lease of 250 ms, and after 60 of 300 ms; with the default after none.
+// of the last the leader gave up after 25 with a lease of 250 ms, and after 60 of 300 ms; with the default after none.
 func TestPauses(t *testing.T) {
 	const pauses = 60
 	changes := func(lease, pause time.Duration, whom string) (changed int) {
@@ -213,6 +213,58 @@ func TestPauses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestBeat: a leader's heartbeats go to all followers at the same moments, none 100 ms after the one before, and whoever led
+// has the timeouts of a follower again.
+func TestBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := formed(t, 3, nil)
+		l := c.leader(nil)
+		time.Sleep(time.Second)
+		heard := map[string][]time.Time{}
+		for range 2000 {
+			time.Sleep(time.Millisecond)
+			for _, s := range c.others(l) {
+				at, _ := l.transport.Contact(s.id)
+				if all := heard[s.id]; len(all) == 0 || !all[len(all)-1].Equal(at) {
+					heard[s.id] = append(all, at)
+				}
+			}
+		}
+		a, b := heard[c.others(l)[0].id], heard[c.others(l)[1].id]
+		if len(a) != len(b) || len(a) < 20 {
+			t.Fatalf("%d and %d heartbeats in 2 s", len(a), len(b))
+		}
+		for i := range a[1:] {
+			if apart := a[i+1].Sub(a[i]); apart > 100*time.Millisecond || b[i].Sub(a[i]).Abs() > 5*time.Millisecond {
+				t.Errorf("heartbeat %d came %v after the one before, and %v from the other follower's", i+1, apart, b[i].Sub(a[i]))
+			}
+		}
+		c.cutOff(l, true)
+		c.until("it steps down", func() bool { return l.State() != "Leader" })
+		time.Sleep(100 * time.Millisecond)
+		if got := l.raft.ReloadableConfig(); got.HeartbeatTimeout != 500*time.Millisecond || got.ElectionTimeout != 500*time.Millisecond {
+			t.Errorf("who led before waits for %+v", got)
+		}
+	})
+}
+
+// TestWriteAfterRest: while nothing is written the senders of entries rest, and what is written then is not late.
+func TestWriteAfterRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := formed(t, 3, nil)
+		l := c.leader(nil)
+		for i := range 50 {
+			time.Sleep(time.Second + time.Duration(i)*7*time.Millisecond)
+			begin := time.Now()
+			mustPut(t, l.Node, fmt.Sprintf("a=%d", i))
+			c.same("a", fmt.Sprint(i))
+			if took := time.Since(begin); took > 20*time.Millisecond {
+				t.Errorf("write %d was on all servers after %v", i, took)
+			}
+		}
+	})
 }
 
 // slowLog is a log in memory whose every tenth append takes long, as an fsync does on a busy disk.

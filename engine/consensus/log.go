@@ -26,6 +26,7 @@ type logStore struct {
 	meta      *metaStore // nil in memory
 	close     func() error
 	fail      func(error) // stops the node; until it runs, whoever opens it returns the error
+	grown     func()      // is called after each append
 	monotonic bool
 	cacheMax  int64
 	dead      atomic.Bool // a change failed: no other is tried
@@ -44,7 +45,7 @@ type logStore struct {
 
 // openLog opens the log of o.Dir, repaired and checked.
 func openLog(o *Options) (*logStore, error) {
-	s := &logStore{cacheMax: o.CacheBytes, close: func() error { return nil }, fail: func(error) {}}
+	s := &logStore{cacheMax: o.CacheBytes, close: func() error { return nil }, fail: func(error) {}, grown: func() {}}
 	if o.Dir == "" {
 		s.LogStore = o.memory.log
 		return s, nil
@@ -118,6 +119,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.latency.Store(old + (took-old)/8)
 	s.appends.Add(1)
 	s.entries.Add(uint64(len(logs)))
+	s.grown()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range logs {

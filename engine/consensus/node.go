@@ -199,7 +199,7 @@ func (n *Node) startRaft() (err error) {
 	} else {
 		n.transport = link.New(link.Options{ID: n.opts.ID, Address: n.opts.Address, Streams: n.opts.Streams, Resolve: n.opts.Resolve,
 			Heartbeat: n.opts.HeartbeatTimeout, Most: maxAppendEntries, Entry: n.log.GetLog, Logger: hcLogger(n.opts.Logger)})
-		trans, n.fsm.committed = n.transport, n.transport.Committed
+		trans, n.fsm.committed, n.log.grown = n.transport, n.transport.Committed, n.transport.Grown
 	}
 	n.log.opening.Store(true)
 	defer n.log.opening.Store(false)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/httpd"
 	"rostra/kit/metric"
 )
 
@@ -20,7 +21,8 @@ func expire(ctx context.Context, door room.Door, active *metric.Gauge) error {
 	defer ticker.Stop()
 	t := timers{}
 	for first := true; ; first = false {
-		answer, _, err := door.Read(ctx, renewalsQuery{}, room.Options{})
+		// What is stale is no harm: a renewal that is not seen keeps its session when the Command runs.
+		answer, _, err := door.Read(ctx, renewalsQuery{}, room.Options{Consistency: httpd.Stale})
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,8 @@ const (
 	// askTime: Raft's own repetitions (CommitTimeout) lie further apart. What it repeats sooner it needs an answer to: before
 	// it transfers leadership it asks over and over until the entries that were sent are confirmed.
 	askTime = 40 * time.Millisecond
+	// idleTime is how long Raft's repetitions are held back while there is nothing to tell.
+	idleTime = 200 * time.Millisecond
 	// pushDelay is how long a commit waits for entries that take the news of it along.
 	pushDelay = time.Millisecond
 )
@@ -24,6 +26,7 @@ type pipeline struct {
 	of    *Transport
 	to    raft.ServerID
 	news  chan struct{} // of one place: something was committed
+	grown chan struct{} // of one place: the log has grown
 	ended chan struct{}
 
 	turn   chan struct{} // of one place: taken while one request is sent, which may take long; guards what follows
@@ -44,13 +47,25 @@ type told struct{ last, lastTerm, committed uint64 }
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	p.of.fill(req)
 	p.turn <- struct{}{}
-	defer p.release()
 	asked := p.asked
 	p.asked = time.Now()
 	if len(req.Entries) == 0 && p.asked.Sub(asked) > askTime && p.knows(told{req.PrevLogEntry, req.PrevLogTerm, req.LeaderCommitIndex}) {
+		p.release()
+		p.idle()
 		return nil, nil
 	}
+	defer p.release()
 	return p.send(req, resp)
+}
+
+// idle waits until Raft may have something to send.
+func (p *pipeline) idle() {
+	select {
+	case <-p.grown:
+	case <-p.ended:
+	case <-p.of.net.closed:
+	case <-time.After(idleTime):
+	}
 }
 
 func (p *pipeline) release() { <-p.turn }
@@ -118,7 +133,7 @@ func (p *pipeline) Close() error {
 
 // piped keeps a pipeline until it is closed, by Raft or by the end of the Transport.
 func (t *Transport) piped(p raft.AppendPipeline, to raft.ServerID) raft.AppendPipeline {
-	kept := &pipeline{AppendPipeline: p, of: t, to: to, turn: make(chan struct{}, 1), news: make(chan struct{}, 1), ended: make(chan struct{})}
+	kept := &pipeline{AppendPipeline: p, of: t, to: to, turn: make(chan struct{}, 1), news: make(chan struct{}, 1), grown: make(chan struct{}, 1), ended: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.over {
@@ -143,6 +158,18 @@ func (t *Transport) closePipelines() {
 		_ = p.Close()
 	}
 	t.work.Wait()
+}
+
+// Grown says that the log has, so that the senders of entries look. It never waits.
+func (t *Transport) Grown() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p := range t.pipelines {
+		select {
+		case p.grown <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Committed says that entries up to index are committed. A leader's followers are told within milliseconds; Raft itself
