@@ -82,8 +82,20 @@ func (r *Runner) Run(ctx context.Context) error {
 		} else {
 			r.env.Logger.Debug("check result below threshold", "status", res.Status)
 		}
-		timer.Reset(r.interval)
+		timer.Reset(untilBeat(time.Now(), r.interval))
 	}
+}
+
+// untilBeat is how long to wait until the first beat that is at least interval away. Beats are a hundredth of the interval
+// apart, the same ones for all checks of that interval: an agent with thousands of them wakes up for several at once, and
+// waking up costs as much as many a check. A clock that is set moves them once, by less than that.
+func untilBeat(now time.Time, interval time.Duration) time.Duration {
+	beat := interval / 100
+	over := time.Duration(now.Add(interval).UnixNano()) % beat
+	if over == 0 {
+		return interval
+	}
+	return interval + beat - over
 }
 
 // Update sets status and output of a ttl check and starts its time anew; longer output is cut. It has reported when it

@@ -155,3 +155,49 @@ func TestTimeoutOfDial(t *testing.T) {
 		}
 	})
 }
+
+// TestUntilBeat: checks of one interval run together from their second run on, never earlier than the interval says and at most
+// a hundredth later.
+func TestUntilBeat(t *testing.T) {
+	base := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, interval := range []time.Duration{minInterval, 10 * time.Second, 7 * time.Second, 24 * time.Hour, 1<<62 - 1} {
+		for _, since := range []time.Duration{0, 1, time.Millisecond, 1234567891, 3 * time.Hour} {
+			now := base.Add(since)
+			wait := untilBeat(now, interval)
+			if wait < interval || wait > interval+interval/100 {
+				t.Errorf("%v after the start a check of every %v waits for %v", since, interval, wait)
+			}
+			if interval <= 24*time.Hour && now.Add(wait).UnixNano()%int64(interval/100) != 0 {
+				t.Errorf("%v after the start a check of every %v runs at %v", since, interval, now.Add(wait))
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		at := map[time.Duration]int{}
+		crew, begin := NewCrew(), time.Now()
+		for range 200 {
+			r, err := New(Spec{Kind: Script, Args: []string{"none"}, Interval: 10 * time.Second, Timeout: time.Second}, Result{}, func(Result) {}, Env{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.probe = func(context.Context) Result {
+				mu.Lock()
+				defer mu.Unlock()
+				at[time.Since(begin)]++
+				return Result{Status: Passing}
+			}
+			crew.Launch(r)
+		}
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		first := len(at)
+		clear(at)
+		mu.Unlock()
+		time.Sleep(20 * time.Second)
+		crew.Close()
+		if len(at) > 202 || first < 150 {
+			t.Errorf("200 checks ran at %d moments in their first interval, at %d in the next two", first, len(at))
+		}
+	})
+}
