@@ -90,10 +90,16 @@ func openPool(t *testing.T, name string, wan bool, key string) *gossip.Pool {
 	return p
 }
 
+// join returns when both know each other: the one that was joined may take the news a moment later.
 func join(t *testing.T, a, b *gossip.Pool) {
 	t.Helper()
 	if _, err := a.Join(t.Context(), []string{fmt.Sprintf("127.0.0.1:%d", b.Local().Port)}); err != nil {
 		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); len(a.Members()) < 2 || len(b.Members()) < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("they do not know each other")
+		}
 	}
 }
 

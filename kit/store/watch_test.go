@@ -196,7 +196,7 @@ func touchedBelow(s *Store, prefix string) bool {
 	v := s.View()
 	defer v.Release()
 	for x := range touched.Prefix(v, Subject{Kind: "key", Name: prefix}.key()) {
-		if x.Index > v.Index()-3 {
+		if x.Index+3 > v.Index() {
 			return true
 		}
 	}
