@@ -59,9 +59,12 @@ func Pack(a room.Answer, before *Packed) *Packed {
 	return p
 }
 
+// Send says that the answer goes to somebody: the next one, if it is packed after that, is sent as what changed in this one.
+func (p *Packed) Send() { p.begun.Store(true) }
+
 // whole returns the value's encoding.
 func (p *Packed) whole(c room.Codec) ([]byte, error) {
-	p.begun.Store(true)
+	p.Send()
 	p.once.Do(func() {
 		p.bytes, p.err = c.Append(nil, p.value)
 		p.sum, p.value = sumOf(p.bytes), nil

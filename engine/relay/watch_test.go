@@ -90,10 +90,7 @@ func TestChanges(t *testing.T) {
 			f.until()
 		}
 		n := w.host.Counters()
-		// On a busy machine an answer may be taken in the moment in which the next one is packed, which then has no change from
-		// it, and goes whole: once or twice in a run at most, where each of the 60 would without changes.
-		whole := n["watches.whole"]
-		if aware && (whole < 1 || whole > 3 || n["watches.changes"] < 60-whole || n["watches.bytes"] > (whole+1)*uint64(len(f.text()))) ||
+		if aware && (n["watches.whole"] != 1 || n["watches.changes"] < 60 || n["watches.bytes"] > uint64(2*len(f.text()))) ||
 			!aware && (n["watches.changes"] != 0 || n["watches.whole"] < 61) {
 			t.Errorf("knowing changes: %t; counted %v", aware, n)
 		}

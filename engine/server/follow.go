@@ -61,9 +61,16 @@ func (f *follower) Take(at uint64, lineage string, again bool) (relay.Taken, boo
 	if a == nil || !f.cell.crowded() || a.at < at && a.lineage == lineage {
 		a = f.cell.fresh(s)
 	}
+	// Under the lock the next answer is not packed, so that it knows that this one was sent.
+	f.cell.mu.Lock()
+	defer f.cell.mu.Unlock()
+	if now := f.cell.now.Load(); now != nil {
+		a = now
+	}
 	if f.last != nil && !again && !a.different(f.last) {
 		return relay.Taken{}, false
 	}
+	a.wire.Send()
 	f.last = &answer{Answer: room.Answer{Value: a.Value, Index: a.Index, Missing: a.Missing}, lineage: a.lineage}
 	return relay.Taken{Answer: a.Answer, At: a.at, Lineage: a.lineage, Packed: a.wire}, true
 }

@@ -42,8 +42,8 @@ type told struct{ last, lastTerm, committed uint64 }
 // AppendEntries implements raft.AppendPipeline. Raft sends one request for each entry it is given, or every 50 to 100 ms,
 // so without more entries in them a follower that lags would never come nearer.
 //
-// A request that only repeats the last one is not sent: it would tell nothing, the heartbeats show who lives, and half of
-// what an idle cluster does would be such requests. Raft does not wait for the answers of single requests.
+// A request that only repeats the last one is not sent, and who would send it rests a while: it would tell nothing, the
+// heartbeats show who lives, and half of what an idle cluster does would be such requests. Raft does not wait for the answers of single requests.
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	p.of.fill(req)
 	p.turn <- struct{}{}
@@ -88,7 +88,7 @@ func (p *pipeline) send(req *raft.AppendEntriesRequest, resp *raft.AppendEntries
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 
-// push tells the server that entries up to index are committed, with the request that Raft would send up to 100 ms later.
+// push tells the server that entries up to index are committed, with the request that Raft would send up to 300 ms later.
 // While newer entries are under way there is no need: their own commit will be told. Nobody but the sender of entries
 // waits for a server that does not take them.
 func (p *pipeline) push(index uint64) {
@@ -161,26 +161,22 @@ func (t *Transport) closePipelines() {
 }
 
 // Grown says that the log has, so that the senders of entries look. It never waits.
-func (t *Transport) Grown() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for p := range t.pipelines {
-		select {
-		case p.grown <- struct{}{}:
-		default:
-		}
-	}
-}
+func (t *Transport) Grown() { t.tell(func(p *pipeline) chan struct{} { return p.grown }) }
 
 // Committed says that entries up to index are committed. A leader's followers are told within milliseconds; Raft itself
-// tells them with the next entries, or 50 to 100 ms later. It never waits.
+// tells them with the next entries, or some 300 ms later. It never waits.
 func (t *Transport) Committed(index uint64) {
 	t.committed.Store(index)
+	t.tell(func(p *pipeline) chan struct{} { return p.news })
+}
+
+// tell wakes who waits at a channel of each open pipeline.
+func (t *Transport) tell(at func(*pipeline) chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p := range t.pipelines {
 		select {
-		case p.news <- struct{}{}:
+		case at(p) <- struct{}{}:
 		default:
 		}
 	}
