@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,29 +120,76 @@ func TestPowerCutWhileForming(t *testing.T) {
 	}
 }
 
-// brokenLog fails every append while it is told to.
+// brokenLog fails every append, or every reading of an entry, while it is told to.
 type brokenLog struct {
 	*raft.InmemStore
-	mu     sync.Mutex
-	broken bool
+	broken, illegible atomic.Bool
 }
 
-func (b *brokenLog) set(broken bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.broken = broken
-}
+var errDisk = errors.New("input/output error")
 
 func (b *brokenLog) StoreLogs(logs []*raft.Log) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.broken {
-		return errors.New("input/output error")
+	if b.broken.Load() {
+		return errDisk
 	}
 	return b.InmemStore.StoreLogs(logs)
 }
 
+func (b *brokenLog) GetLog(index uint64, l *raft.Log) error {
+	if b.illegible.Load() {
+		return errDisk
+	}
+	return b.InmemStore.GetLog(index, l)
+}
+
 func (b *brokenLog) StoreLog(l *raft.Log) error { return b.StoreLogs([]*raft.Log{l}) }
+
+// breakable gives a server a brokenLog.
+func breakable(o *Options) *brokenLog {
+	b := &brokenLog{InmemStore: o.memory.log.(*raft.InmemStore)}
+	o.memory = &memory{b, o.memory.snapshots}
+	return b
+}
+
+// TestAnIllegibleEntry: a server that cannot read what is committed stops and says so, where Raft alone would end the
+// process, and closes; the others go on, and its next life catches up. The same for one that leads, and has to send what
+// it cannot read.
+func TestAnIllegibleEntry(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			disks := map[string]*brokenLog{}
+			c := formed(t, 3, func(o *Options) {
+				disks[o.ID] = breakable(o)
+				o.CacheBytes = 1
+			})
+			l := c.leader(nil)
+			mustPut(t, l.Node, "before=1")
+			s := l
+			if !leads {
+				s = c.others(l)[0]
+			}
+			disks[s.id].illegible.Store(true)
+			go func() { _, _ = l.Propose(context.Background(), []byte("mark=1")) }() // of a leader that stops its outcome is unknown
+			select {
+			case <-s.Failed():
+			case <-time.After(5 * time.Second):
+				t.Fatal("it goes on and cannot read its log")
+			}
+			if text := s.Failure().Error(); !strings.Contains(text, "cannot read log entry") || !strings.Contains(text, errDisk.Error()) {
+				t.Errorf("it says: %s", text)
+			}
+			if _, ready := s.Leading(); ready {
+				t.Error("it still leads")
+			}
+			c.kill(s)
+			<-s.ended
+			mustPut(t, c.leader(s).Node, "after=1")
+			c.start(s.id)
+			c.same("after", "1")
+			c.same("before", "1")
+		})
+	}
+}
 
 // TestFailingAppends: a server whose disk fails stops, whether it forms a cluster, follows or leads, and is taken in again
 // when it comes back. A leader's writes are unknown then, and another leads; a follower costs nothing.
@@ -149,8 +197,7 @@ func TestFailingAppends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disks := map[string]*brokenLog{}
 		c := newCluster(t, 3, func(o *Options) {
-			disks[o.ID] = &brokenLog{InmemStore: o.memory.log.(*raft.InmemStore)}
-			o.memory = &memory{disks[o.ID], o.memory.snapshots}
+			disks[o.ID] = breakable(o)
 		})
 		stops := func(s *server) {
 			t.Helper()
@@ -163,7 +210,7 @@ func TestFailingAppends(t *testing.T) {
 				t.Errorf("it says: %s", text)
 			}
 		}
-		disks["s1"].set(true)
+		disks["s1"].broken.Store(true)
 		s1 := c.members["s1"]
 		if err := s1.Form(context.Background(), c.peers()); err == nil {
 			t.Error("formed without a disk")
@@ -179,7 +226,7 @@ func TestFailingAppends(t *testing.T) {
 		l := c.leader(nil)
 		w := c.write(6)
 		f := c.others(l)[0]
-		disks[f.id].set(true)
+		disks[f.id].broken.Store(true)
 		stops(f)
 		time.Sleep(5 * time.Second)
 		if now := c.leader(nil); now != l {
@@ -188,7 +235,7 @@ func TestFailingAppends(t *testing.T) {
 		c.kill(f)
 		c.start(f.id)
 		time.Sleep(5 * time.Second)
-		disks[l.id].set(true)
+		disks[l.id].broken.Store(true)
 		stops(l)
 		c.leader(l)
 		c.kill(l)

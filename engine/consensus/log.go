@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,8 +134,39 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// GetLog implements raft.LogStore.
+// GetLog implements raft.LogStore. An entry that is there and cannot be read stops the node. Who asks for it then gets the
+// error, but for Raft's main loop when it applies what is committed: Raft would make a panic of the whole process of it, so
+// the main loop ends here, as it may at any time. As long as the log is opened Raft is called, and not at work.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	err := s.entry(index, l)
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) || s.opening.Load() {
+		return err
+	}
+	s.fail(fmt.Errorf("cannot read log entry %d: %w; replace the disk, and start this server again", index, err))
+	s.dead.Store(true)
+	if calledBy("raft.(*Raft).processLogs") {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// calledBy reports whether a function is among this goroutine's callers. It is slow.
+func calledBy(function string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, function) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// entry reads an entry for those who can live with an error.
+func (s *logStore) entry(index uint64, l *raft.Log) error {
 	if s.cacheMax > 0 {
 		s.mu.Lock()
 		c := s.cache[index%sizesKept]

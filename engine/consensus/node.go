@@ -198,7 +198,7 @@ func (n *Node) startRaft() (err error) {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(n.opts.Address))
 	} else {
 		n.transport = link.New(link.Options{ID: n.opts.ID, Address: n.opts.Address, Streams: n.opts.Streams, Resolve: n.opts.Resolve,
-			Heartbeat: n.opts.HeartbeatTimeout, Most: maxAppendEntries, Entry: n.log.GetLog, Logger: hcLogger(n.opts.Logger)})
+			Heartbeat: n.opts.HeartbeatTimeout, Most: maxAppendEntries, Entry: n.log.entry, Logger: hcLogger(n.opts.Logger)})
 		trans, n.fsm.committed, n.log.grown = n.transport, n.transport.Committed, n.transport.Grown
 	}
 	n.log.opening.Store(true)

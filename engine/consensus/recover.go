@@ -82,7 +82,7 @@ func (n *Node) plan() (Plan, error) {
 	defer n.log.opening.Store(false)
 	for i := p.Snapshot + 1; i <= last; i++ {
 		var l raft.Log
-		if err := n.log.GetLog(i, &l); err != nil {
+		if err := n.log.entry(i, &l); err != nil {
 			return p, fmt.Errorf("cannot read log entry %d: %w", i, err)
 		}
 		if l.Type == raft.LogConfiguration {
@@ -165,7 +165,7 @@ func (n *Node) replay(p Plan) error {
 	}
 	for i := p.Snapshot + 1; i <= p.Last; i++ {
 		var l raft.Log
-		if err := n.log.GetLog(i, &l); err != nil {
+		if err := n.log.entry(i, &l); err != nil {
 			return fmt.Errorf("cannot read log entry %d: %w", i, err)
 		}
 		n.fsm.Apply(&l)
