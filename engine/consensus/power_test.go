@@ -79,16 +79,18 @@ func (h *history) life(d disk.FS, round string) error {
 }
 
 func (h *history) write(n *Node, round string) error {
-	select {
-	case <-n.Whole():
-	case <-n.Failed():
-		return n.Failure()
-	case <-time.After(200 * time.Millisecond):
-		// The power went while it was becoming leader: it steps down and, by cutOptions, stays down.
-		if n.State() != "Leader" {
-			return disk.ErrPowerLost
+	for whole := false; !whole; {
+		select {
+		case <-n.Whole():
+			whole = true
+		case <-n.Failed():
+			return n.Failure()
+		case <-time.After(200 * time.Millisecond):
+			// The power went while it was becoming leader: it steps down and, by cutOptions, stays down.
+			if _, err := n.opts.FS.List(n.opts.Dir); err != nil && n.State() != "Leader" {
+				return err
+			}
 		}
-		<-n.Whole()
 	}
 	ctx := context.Background()
 	if err := h.puts(n, round+"a", 14); err != nil {
