@@ -15,7 +15,7 @@ import (
 // packed is an answer ready to be copied into messages. It is immutable, and true as long as what it was made of is the
 // latest: the shared answer and the settings.
 type packed struct {
-	shared  *room.Shared
+	// What every question reads comes first, so that it lies in as few lines of the processor's cache as can be.
 	conf    *conf
 	rcode   byte
 	soa     bool // the zone's SOA goes into Authority
@@ -24,14 +24,16 @@ type packed struct {
 	shuffle bool
 	pick    bool // one of the items is enough: names stand for addresses only when there are none
 	chase   bool // it holds names that must be followed to addresses first
-	limit   int  // of items; 0: none
 	srv     bool
-	items   []item
+	limit   int    // of items; 0: none
+	stride  int    // the size of an item in flat; 0: there is no flat
 	flat    []byte // the same items with pointers to the question as owners, if all are of one size
-	stride  int    // that size; 0: there is no flat
+	items   []item
 	extra   [][]byte
+
 	texts   []nodeTexts
 	targets int // distinct ones
+	shared  *room.Shared
 }
 
 // item is one answer record, and what goes to Additional with it.
