@@ -125,7 +125,7 @@ func (l *laneServer) start(r request) bool {
 		j.cancel()
 		return false
 	}
-	for l.calls.Load() >= maxStreams || l.bytes.Load() >= maxLaneBytes {
+	for l.calls.Load() >= maxCalls || l.bytes.Load() >= maxLaneBytes {
 		select {
 		case <-l.ended:
 		case <-l.ctx.Done():

@@ -25,9 +25,12 @@ const (
 	// MaxMessage is the most that one request, reply or message of a stream may hold, in bytes.
 	MaxMessage = 64 << 20
 
-	// maxStreams bounds the calls, and also the streams, of one connection that are under way at a time; the client's next
-	// ones wait for a place, within their deadlines. It is high because a whole client agent is one connection.
-	maxStreams = 16384
+	// maxCalls bounds the calls on the lane of one connection that are under way at a time; its next ones wait for a place,
+	// within their deadlines. It is high because a whole client agent is one connection.
+	maxCalls = 16384
+	// maxStreams bounds everything else of one connection in the same way: streams, of which an agent has a few, and calls
+	// with bodies too big for the lane.
+	maxStreams = 256
 
 	defaultMaxConns  = 100              // limits.rpc_max_conns_per_client
 	defaultHandshake = 5 * time.Second  // limits.rpc_handshake_timeout

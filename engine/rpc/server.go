@@ -71,17 +71,20 @@ func (p *Port) newServer() *grpc.Server {
 type greeted struct{}
 
 // identity is what gRPC keeps with each connection.
-type identity struct{ Peer }
+type identity struct {
+	Peer
+	inbox inbox
+}
 
 // AuthType is never shown.
-func (identity) AuthType() string { return "rostra" }
+func (*identity) AuthType() string { return "rostra" }
 
 func (greeted) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	known, ok := c.(*conn)
 	if !ok {
 		return nil, nil, fmt.Errorf("a %T did not come through the server port", c)
 	}
-	return c, &identity{known.peer}, nil
+	return c, &identity{known.peer, newInbox()}, nil
 }
 
 func (greeted) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -92,13 +95,12 @@ func (greeted) Info() credentials.ProtocolInfo            { return credentials.P
 func (g greeted) Clone() credentials.TransportCredentials { return g }
 func (greeted) OverrideServerName(string) error           { return nil }
 
-func peerOf(ctx context.Context) Peer {
-	if known, ok := peer.FromContext(ctx); ok {
-		if id, ok := known.AuthInfo.(*identity); ok {
-			return id.Peer
-		}
-	}
-	return Peer{}
+func peerOf(ctx context.Context) Peer { return connectionOf(ctx).Peer }
+
+// connectionOf returns what is kept with the connection of a call or stream that came in.
+func connectionOf(ctx context.Context) *identity {
+	known, _ := peer.FromContext(ctx) // gRPC gives each its peer, and greeted gave that its identity
+	return known.AuthInfo.(*identity)
 }
 
 var errStopping = fault.New(fault.NotApplied, "the server is stopping")
@@ -106,13 +108,16 @@ var errStopping = fault.New(fault.NotApplied, "the server is stopping")
 // serveCall answers one call. What it returns as an error is gRPC's own; the handler's is in the reply.
 func (p *Port) serveCall(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	var f frame
-	from := peerOf(ctx)
-	if err := decode(&f); err != nil {
+	at := connectionOf(ctx)
+	from := at.Peer
+	done, err := at.inbox.receive(ctx, decode, &f)
+	if err != nil {
 		if status.Code(err) == codes.ResourceExhausted {
 			p.refuse(refusedSize, ipOfPeer(from), err)
 		}
 		return nil, err
 	}
+	defer done()
 	method, body, err := readCall(f.body)
 	if err != nil {
 		p.refuse(refusedGarbage, ipOfPeer(from), err)
