@@ -164,5 +164,28 @@ func ReadCheck(raw json.RawMessage) (*CheckText, error) {
 
 func readCheck(raw json.RawMessage) (*checkInput, error) {
 	in := &checkInput{raw: raw}
-	return in, checkMembers.read(raw, in, nil)
+	return in, checkMembers.read(raw, in, func(name, key string, value json.RawMessage) (bool, error) {
+		if f, _ := checkType.FieldByName(name); f.Type == durationType && value[0] != '"' && value[0] != 'n' {
+			in.bare = key
+		}
+		return false, nil
+	})
+}
+
+// united reports a duration of a file that is a number: there it has no unit (spec config.md §1).
+func (c *checkInput) united() error {
+	if c.bare == "" {
+		return nil
+	}
+	return &memberError{c.bare, errors.New(`a number has no unit here; write a text like "10s"`)}
+}
+
+// united does so for all checks of a service.
+func (t *ServiceText) united() error {
+	for _, c := range t.in.Checks {
+		if err := c.united(); err != nil {
+			return at(c.place, err)
+		}
+	}
+	return nil
 }

@@ -46,6 +46,7 @@ type checkInput struct {
 	FailuresBeforeWarning, FailuresBeforeCritical      int
 	Namespace, Partition                               string
 
+	bare  string          // the last duration that was written as a number, as it was spelled: over HTTP nanoseconds
 	raw   json.RawMessage // as it was written
 	place string          // where in its service's definition: "check", "checks.1"
 	first bool            // it is the one under check, which counts only if it says something
@@ -53,7 +54,9 @@ type checkInput struct {
 
 var (
 	serviceMembers = membersOf(reflect.TypeFor[serviceInput](), nil)
-	checkMembers   = membersOf(reflect.TypeFor[checkInput](), map[string]string{"scriptargs": "args"})
+	checkType      = reflect.TypeFor[checkInput]()
+	durationType   = reflect.TypeFor[wire.Duration]()
+	checkMembers   = membersOf(checkType, map[string]string{"scriptargs": "args"})
 )
 
 // row makes the catalog's record of the service, or says in Consul's words what is wrong.

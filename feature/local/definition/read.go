@@ -55,6 +55,9 @@ func (r Rules) Read(defs []room.Definition, log *slog.Logger) (services []*Servi
 
 func (r Rules) readService(raw []byte, file string) (*Service, error) {
 	t, err := ReadService(raw)
+	if err == nil {
+		err = t.united()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +66,9 @@ func (r Rules) readService(raw []byte, file string) (*Service, error) {
 
 func (r Rules) readCheck(raw []byte, file string) (*Check, error) {
 	t, err := ReadCheck(raw)
+	if err == nil {
+		err = t.in.united()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,6 @@ func TestDefinitionsOfFiles(t *testing.T) {
 		{"check as blocks", def("f", "service", obj{"name": "w", "check": []any{obj{"ttl": "1m"}, obj{"ttl": "1m"}}}, nil), "w service:w:1 service:w:2"},
 		{"single check", def("f", "check", obj{"name": "c", "tcp": "127.0.0.1:1", "interval": "1h"}, nil), "c"},
 		{"single check with ID", def("f", "checks", obj{"id": "i", "name": "c", "ttl": "1m", "deregister_critical_service_after": "1h"}, nil), "i"},
-		{"duration in nanoseconds", def("f", "check", obj{"name": "c", "ttl": int64(60e9)}, nil), "c"},
 
 		{"no name", def("d/f.json", "service", obj{"port": int64(1)}, nil), "d/f.json:3: service: Missing service name"},
 		{"unknown key", def("f", "service", obj{"name": "w", "prot": int64(1)}, map[string]int{"prot": 7}),
@@ -52,6 +51,10 @@ func TestDefinitionsOfFiles(t *testing.T) {
 		{"fraction", def("f", "service", obj{"name": "w", "port": 1.5}, map[string]int{"port": 9}), "f:9: service.port must be a whole number, not number 1.5"},
 		{"wrong list", def("f", "service", obj{"name": "w", "tags": "a"}, nil), "f:3: service.tags must be a list, not string"},
 		{"wrong duration", def("f", "service", obj{"name": "w", "check": obj{"ttl": "soon"}}, map[string]int{"check.ttl": 5}), `f:5: service.check.ttl: time: invalid duration "soon"`},
+		{"duration without unit", def("f", "check", obj{"name": "c", "ttl": int64(60e9)}, map[string]int{"ttl": 5}),
+			`f:5: check.ttl: a number has no unit here; write a text like "10s"`},
+		{"one below", def("f", "service", obj{"name": "w", "checks": []any{obj{"ttl": "1m"}, obj{"http": "x", "Interval": int64(10)}}}, map[string]int{"checks.1.interval": 6}),
+			`f:6: service.checks.1.Interval: a number has no unit here; write a text like "10s"`},
 		{"bad check", def("f", "service", obj{"name": "w", "checks": []any{obj{"http": "x"}}}, map[string]int{"checks.0": 5}),
 			"f:5: service.checks.0: Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
 		{"check is text", def("f", "service", obj{"name": "w", "check": "x"}, map[string]int{"check": 5}), "f:5: service.check: json: a definition must be an object"},

@@ -1,8 +1,11 @@
 package definition
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl"
@@ -24,19 +27,23 @@ func ReadServices(content []byte, ext string) (all []*ServiceText, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"service", "services"} {
-		value, ok := file[key]
-		if !ok {
+	keys := slices.SortedFunc(maps.Keys(file), func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	for _, key := range keys { // as the agent reads them, in capitals or not
+		value, many := file[key], strings.EqualFold(key, "services")
+		if !many && !strings.EqualFold(key, "service") {
 			continue
 		}
 		list := []json.RawMessage{value}
-		if key == "services" && value[0] == '[' {
+		if many && value[0] == '[' {
 			if err := json.Unmarshal(value, &list); err != nil {
 				return nil, err
 			}
 		}
 		for _, raw := range list {
 			t, err := ReadService(raw)
+			if err == nil {
+				err = t.united()
+			}
 			if err != nil {
 				_, what := misread(key, err)
 				return nil, what
@@ -72,7 +79,7 @@ func hclMembers(b []byte) (map[string]json.RawMessage, error) {
 func unfold(key string, v any) any {
 	switch v := v.(type) {
 	case []map[string]any:
-		if key != "services" && !strings.EqualFold(key, "checks") && len(v) == 1 {
+		if !strings.EqualFold(key, "services") && !strings.EqualFold(key, "checks") && len(v) == 1 {
 			return unfold(key, v[0])
 		}
 		list := make([]any, len(v))

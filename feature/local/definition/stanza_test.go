@@ -50,6 +50,8 @@ func TestStanzas(t *testing.T) {
 		{"both", ".json", `{"service":{"name":"a"},"services":[{"name":"b"}]}`, `[{"name":"a"},{"name":"b"}]`},
 		{"mesh", ".hcl", `service { name = "a" connect { sidecar_service { port = 1 } } }`,
 			`[{"connect":{"sidecar_service":{"port":1}},"name":"a"}]`},
+		{"capitals", ".json", `{"Services":[{"Name":"b"}],"Service":{"Name":"a"}}`, `[{"Name":"a"},{"Name":"b"}]`},
+		{"capitals in HCL", ".hcl", `Services { name = "a" } Services { name = "b" }`, `[{"name":"a"},{"name":"b"}]`},
 		{"none", ".json", `{"server":true}`, `null`},
 	} {
 		got, err := ReadServices([]byte(test.text), test.ext)
@@ -75,6 +77,7 @@ func TestStanzas(t *testing.T) {
 		{".json", `{"service":{"name":1}}`, "service.name must be a string, not number"},
 		{".hcl", `service { name = "a" port = "80" }`, "service.port must be a whole number, not string"},
 		{".json", `{"service":null}`, "service: name is missing"},
+		{".json", `{"Service":{"name":"a","checks":[{"TTL":30}]}}`, `Service.checks.0.TTL: a number has no unit here; write a text like "10s"`},
 	} {
 		if _, err := ReadServices([]byte(test.text), test.ext); err == nil || err.Error() != test.want {
 			t.Errorf("%s %s: %v\nwant %s", test.ext, test.text, err, test.want)
