@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"rostra/engine/consensus"
@@ -92,6 +93,22 @@ type Host struct {
 	Metrics    *metric.Registry               // what it measures; nil, as in tests, measures nothing
 	Shelf      *shelf.Shelf                   // what features of this agent leave for each other
 	Agent      Agent                          // the process itself
+}
+
+// ForceLeave makes a failed member of this datacenter one that left, with prune one that is not listed; on a server also in
+// the pool between datacenters, under its name there. That one is told even if it still takes the member for alive, because
+// it takes longer to notice: when it does, the member has left. One that lives objects in both, and is asked in the first only.
+func (h *Host) ForceLeave(name string, prune bool) error {
+	lives := slices.ContainsFunc(h.LAN.Members(), func(m gossip.Member) bool { return m.Name == name && m.Status == gossip.StatusAlive })
+	err := h.LAN.ForceLeave(name, prune)
+	if err != nil || h.WAN == nil || lives {
+		return err
+	}
+	far := name + "." + h.Self.Datacenter
+	if !slices.ContainsFunc(h.WAN.Members(), func(m gossip.Member) bool { return m.Name == far }) {
+		return nil
+	}
+	return h.WAN.ForceLeave(far, prune)
 }
 
 // Cluster is what a feature may ask of the group of servers beyond the Door, on any agent.

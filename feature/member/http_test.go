@@ -4,8 +4,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rostra/engine/gossip"
 	"rostra/engine/room"
@@ -92,6 +94,42 @@ func TestJoinAndForceLeave(t *testing.T) {
 	expect("PUT", "/v1/agent/force-leave/b.dc1?wan&prune", 200, "")
 	expect("PUT", "/v1/agent/force-leave/b?prune", 200, "")
 	eventually(t, "b is gone", func() bool { return statuses(lan) == "a=alive" && statuses(wan) == "a.dc1=alive" })
+}
+
+// TestForceLeaveBeforeTheWANKnows: a member that the LAN pool has found dead leaves the pool between datacenters, too, as
+// soon as that one finds out, which takes longer. One that lives is not asked there at all.
+func TestForceLeaveBeforeTheWANKnows(t *testing.T) {
+	slow := gossip.Timing{ProbeInterval: 300 * time.Millisecond, SuspicionMult: 4, SuspicionMaxMult: 1}
+	lan, b := pool(t, "a", 0), pool(t, "b", 0)
+	wan, bWAN, c := poolAt(t, "a.dc1", 0, slow), poolAt(t, "b.dc1", 0, slow), poolAt(t, "c.dc2", 0, slow)
+	do := serve(t, lan, wan)
+	for _, path := range []string{addr(b), addr(bWAN) + "?wan=1", addr(c) + "?wan=1"} {
+		if status, body := do("PUT", "/v1/agent/join/"+path); status != 200 {
+			t.Fatal(path, body)
+		}
+	}
+	is := func(p *gossip.Pool, name string, want gossip.Status) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(p.Members(), func(m gossip.Member) bool { return m.Name == name && m.Status == want })
+		}
+	}
+	eventually(t, "all know each other", func() bool { return len(lan.Members()) == 2 && len(wan.Members()) == 3 && len(c.Members()) == 3 })
+	if status, body := do("PUT", "/v1/agent/force-leave/b"); status != 200 || !is(wan, "b.dc1", gossip.StatusAlive)() {
+		t.Errorf("a living one: %d %s; WAN %v", status, body, wan.Members())
+	}
+	eventually(t, "b lives on", is(lan, "b", gossip.StatusAlive))
+	for _, p := range []*gossip.Pool{b, bWAN} {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the LAN finds out", is(lan, "b", gossip.StatusFailed))
+	if status, body := do("PUT", "/v1/agent/force-leave/b"); status != 200 {
+		t.Fatal(status, body)
+	}
+	eventually(t, "b left the LAN", is(lan, "b", gossip.StatusLeft))
+	eventually(t, "b left the WAN", is(wan, "b.dc1", gossip.StatusLeft))
+	eventually(t, "the other datacenter knows", is(c, "b.dc1", gossip.StatusLeft))
 }
 
 func TestNoServer(t *testing.T) {

@@ -41,8 +41,13 @@ func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, n
 // pool opens a pool on a socket of its own and closes it with the test.
 func pool(t *testing.T, name string, port int) *gossip.Pool {
 	t.Helper()
-	p, err := gossip.Open(gossip.Options{Name: name, BindAddr: "127.0.0.1", BindPort: port, Dev: true,
-		Timing: gossip.Timing{LeaveDelay: time.Millisecond}, Tags: map[string]string{"id": name, "dc": "dc1", "role": "consul"}})
+	return poolAt(t, name, port, gossip.Timing{LeaveDelay: time.Millisecond})
+}
+
+// poolAt opens one with a clockwork of its own.
+func poolAt(t *testing.T, name string, port int, timing gossip.Timing) *gossip.Pool {
+	t.Helper()
+	p, err := gossip.Open(gossip.Options{Name: name, BindAddr: "127.0.0.1", BindPort: port, Dev: true, Timing: timing, Tags: map[string]string{"id": name, "dc": "dc1", "role": "consul"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,19 +176,7 @@ func (a handlers) forceLeave(r *httpd.Request) (httpd.Reply, error) {
 		}
 		return httpd.Reply{}, a.host.WAN.ForceLeave(r.Arg, prune)
 	}
-	if err := a.host.LAN.ForceLeave(r.Arg, prune); err != nil {
-		return httpd.Reply{}, err
-	}
-	if a.host.WAN == nil {
-		return httpd.Reply{}, nil
-	}
-	name := r.Arg + "." + a.host.Self.Datacenter
-	for _, m := range a.host.WAN.Members() {
-		if m.Name == name && m.Status != gossip.StatusAlive {
-			return httpd.Reply{}, a.host.WAN.ForceLeave(name, prune)
-		}
-	}
-	return httpd.Reply{}, nil
+	return httpd.Reply{}, a.host.ForceLeave(r.Arg, prune)
 }
 
 // stats are the sections of info that speak of gossip.

@@ -60,7 +60,7 @@ func newPilot(h *room.Host, initial Config) *pilot {
 	}
 	if h.LAN != nil {
 		p.settle = func() time.Duration { return 2 * h.LAN.Sync() }
-		p.bury = func(node string) error { return h.LAN.ForceLeave(node, false) }
+		p.bury = func(node string) error { return h.ForceLeave(node, false) }
 	}
 	return p
 }
