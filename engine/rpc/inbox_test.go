@@ -50,6 +50,16 @@ func TestBigBodiesWait(t *testing.T) {
 		if err := call(client, t.Context(), 100); err != nil {
 			t.Error(err)
 		}
+		s, err := client.Stream(t.Context(), Target{Address: "s"}, "echo")
+		if err == nil {
+			err = s.Send([]byte("x"))
+		}
+		if err == nil {
+			_, err = s.Recv()
+		}
+		if err != nil {
+			t.Errorf("a stream: %v", err)
+		}
 		other, stop := begin(t, Options{Dial: m.dial})
 		defer stop()
 		go func() { ended <- call(other, t.Context(), big) }()
