@@ -111,19 +111,19 @@ var errNoDir = errors.New("data_dir cannot be empty; set -data-dir, or use -dev 
 
 // servers refuses what no server, or no agent that is none, could obey.
 func (s *Settings) servers(dev bool) error {
-	switch {
-	case s.Bootstrap && !s.Server:
-		return errors.New("bootstrap: 'bootstrap = true' requires 'server = true'")
-	case s.Expect > 0 && !s.Server:
-		return errors.New("bootstrap_expect: 'bootstrap_expect > 0' requires 'server = true'")
-	case s.Bootstrap && s.Expect > 0:
-		return errors.New("bootstrap_expect: 'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
-	case s.Expect > 0 && dev:
-		return errors.New("bootstrap_expect: 'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
-	case s.RaftMultiplier < 1 || s.RaftMultiplier > 10:
-		return fmt.Errorf("performance.raft_multiplier: it must be between 1 and 10, not %d", s.RaftMultiplier)
+	var all []error
+	refuse := func(wrong bool, text string) {
+		if wrong {
+			all = append(all, errors.New(text))
+		}
 	}
-	return nil
+	refuse(s.Bootstrap && !s.Server, "bootstrap: 'bootstrap = true' requires 'server = true'")
+	refuse(s.Expect > 0 && !s.Server, "bootstrap_expect: 'bootstrap_expect > 0' requires 'server = true'")
+	refuse(s.Bootstrap && s.Expect > 0, "bootstrap_expect: 'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
+	refuse(s.Expect > 0 && dev, "bootstrap_expect: 'bootstrap_expect > 0' does nothing with -dev, which is a cluster of its own")
+	refuse(s.RaftMultiplier < 1 || s.RaftMultiplier > 10,
+		fmt.Sprintf("performance.raft_multiplier: it must be between 1 and 10, not %d", s.RaftMultiplier))
+	return errors.Join(all...)
 }
 
 // ports refuses numbers that are no ports, and addresses that two are to listen at.

@@ -25,6 +25,9 @@ var (
 	datacenterForm = regexp.MustCompile(`^[a-z0-9_-]+$`)
 )
 
+// longestDomain is the most bytes of a domain with its last dot that a DNS message can hold (RFC 1035 §3.1).
+const longestDomain = 254
+
 // prepareDir makes the data directory and refuses one that belongs to another program or agent.
 func prepareDir(fs disk.FS, dir string) (unlock func() error, err error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -164,28 +167,22 @@ func identity(s *Settings, domain, id string, dev bool) (room.Identity, error) {
 		}
 		self.Node = host
 	}
-	if self.Domain = strings.ToLower(strings.TrimSuffix(domain, ".")) + "."; !domainForm.MatchString(self.Domain) {
-		return self, fmt.Errorf("domain: %q is no DNS domain; write one like consul", domain)
+	var wrong []error
+	if self.Domain = strings.ToLower(strings.TrimSuffix(domain, ".")) + "."; !domainForm.MatchString(self.Domain) || len(self.Domain) > longestDomain {
+		wrong = append(wrong, fmt.Errorf("domain: %q is no DNS domain; write one like consul", domain))
 	}
 	if !datacenterForm.MatchString(self.Datacenter) {
-		return self, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter)
+		wrong = append(wrong, fmt.Errorf("datacenter: %q may only hold letters, digits, - and _", s.Datacenter))
 	}
-	if !datacenterForm.MatchString(self.Primary) {
-		return self, fmt.Errorf("primary_datacenter: %q may only hold letters, digits, - and _", s.Primary)
+	if s.Primary != "" && !datacenterForm.MatchString(self.Primary) {
+		wrong = append(wrong, fmt.Errorf("primary_datacenter: %q may only hold letters, digits, - and _", s.Primary))
 	}
-	lan, err := advertised(s)
-	if err != nil {
-		return self, err
+	var err error
+	if self.Address, err = advertised(s); err != nil {
+		return self, errors.Join(append(wrong, err)...)
 	}
-	wan := s.AdvertiseAddrWAN
-	if wan == "" {
-		wan = lan
-	}
-	self.Address = lan
-	if self.Tagged, err = taggedAddresses(s, lan, wan); err != nil {
-		return self, err
-	}
-	return self, nil
+	self.Tagged, err = taggedAddresses(s, self.Address, orElse(s.AdvertiseAddrWAN, self.Address))
+	return self, errors.Join(append(wrong, err)...)
 }
 
 // nodeMeta is the metadata of this agent's node.

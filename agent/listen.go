@@ -33,8 +33,9 @@ type owner struct {
 // owner reads the settings. The error begins with the key.
 func (u *unixSettings) owner() (o owner, err error) {
 	byName := func(name string) (string, error) { found, err := user.Lookup(name); return id(found, err) }
+	var wrong []error
 	if o.uid, err = number(u.User, byName); err != nil {
-		return o, fmt.Errorf("unix_sockets.user: %w", err)
+		wrong = append(wrong, fmt.Errorf("unix_sockets.user: %w", err))
 	}
 	byName = func(name string) (string, error) {
 		found, err := user.LookupGroup(name)
@@ -44,17 +45,16 @@ func (u *unixSettings) owner() (o owner, err error) {
 		return found.Gid, nil
 	}
 	if o.gid, err = number(u.Group, byName); err != nil {
-		return o, fmt.Errorf("unix_sockets.group: %w", err)
+		wrong = append(wrong, fmt.Errorf("unix_sockets.group: %w", err))
 	}
-	if u.Mode == "" {
-		return o, nil
+	if u.Mode != "" {
+		mode, err := strconv.ParseUint(u.Mode, 8, 32)
+		if err != nil || mode == 0 || mode > 0o777 {
+			wrong = append(wrong, fmt.Errorf("unix_sockets.mode: %q are no permissions; use octal digits like 0660", u.Mode))
+		}
+		o.mode = fs.FileMode(mode)
 	}
-	mode, err := strconv.ParseUint(u.Mode, 8, 32)
-	if err != nil || mode == 0 || mode > 0o777 {
-		return o, fmt.Errorf("unix_sockets.mode: %q are no permissions; use octal digits like 0660", u.Mode)
-	}
-	o.mode = fs.FileMode(mode)
-	return o, nil
+	return o, errors.Join(wrong...)
 }
 
 func id(found *user.User, err error) (string, error) {

@@ -83,13 +83,12 @@ func (c *conf) of(a *ask) *conf {
 	return c
 }
 
-// Check returns what is wrong with the settings of an agent in the datacenter: errors that begin with the key.
+// Check returns what is wrong with the settings of an agent in the datacenter, but for domain, which is more than DNS's:
+// errors that begin with the key.
 func (s *Settings) Check(datacenter string) error {
 	var all []error
-	for _, d := range []struct{ key, name string }{{"domain", s.Domain}, {"alt_domain", s.AltDomain}} {
-		if name := strings.Trim(d.name, "."); name != "" && appendName(nil, name) == nil {
-			all = append(all, fmt.Errorf("%s: %q is no domain name", d.key, d.name))
-		}
+	if name := strings.Trim(s.AltDomain, "."); name != "" && appendName(nil, name) == nil {
+		all = append(all, fmt.Errorf("alt_domain: %q is no domain name", s.AltDomain))
 	}
 	first, _, _ := strings.Cut(strings.ToLower(strings.TrimLeft(s.AltDomain, ".")), ".")
 	if first != "" && (keywords[first] && first != "ingress" && first != "virtual" || first == strings.ToLower(datacenter)) {
