@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"rostra/kit/tree"
 )
 
 // Input says where settings come from.
@@ -112,7 +114,7 @@ func (l *loader) sources(in Input, args *arguments) error {
 		}
 	}
 	for _, fragment := range append(args.hcl, in.HCL...) {
-		l.text(source{flag: "hcl"}, []byte(fragment), parseHCL)
+		l.text(source{flag: "hcl"}, []byte(fragment), tree.ParseHCL)
 	}
 	return nil
 }
@@ -128,7 +130,7 @@ func (l *loader) flag(u use) {
 		l.warn(src, 0, fmt.Sprintf("The '-%s' flag is deprecated. Use the '-%s' flag instead.", u.name, u.renamed))
 	}
 	if u.setting == nil {
-		n := &node{kind: text, val: u.value}
+		n := &tree.Node{Kind: tree.Text, Val: u.value}
 		l.note(u.key, l.fate(src, u.key, u.key, lookup(u.key), n, 0))
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rostra/kit/tree"
 )
 
 func TestChanged(t *testing.T) {
@@ -118,7 +120,7 @@ func TestMistakesInStructs(t *testing.T) {
 }
 
 // fuzz loads arbitrary bytes: whatever they are, the answer is settings and one line for each problem.
-func fuzz(f *testing.F, parse reader, seeds ...string) {
+func fuzz(f *testing.F, parse tree.Reader, seeds ...string) {
 	for _, s := range append(seeds, seed, "", "{}", "\"", "a = <<X\n", "0") {
 		f.Add([]byte(s))
 	}
@@ -147,11 +149,11 @@ func fuzz(f *testing.F, parse reader, seeds ...string) {
 }
 
 func FuzzJSON(f *testing.F) {
-	fuzz(f, parseJSON, `{"ports":{"http":8500.0},"node_meta":{"a":"b"},"services":[{"name":"x","meta":{"a":null}}]}`,
+	fuzz(f, tree.ParseJSON, `{"ports":{"http":8500.0},"node_meta":{"a":"b"},"services":[{"name":"x","meta":{"a":null}}]}`,
 		`{"acl":{"tokens":{"master":"x"}},"recursor":"a","dns_config":{"service_ttl":{"*":"1s"}}}`, `{"a":1,"a":2}`, `{"handler":1}`, `{"service":[],"check":[]}`)
 }
 
 func FuzzHCL(f *testing.F) {
-	fuzz(f, parseHCL, "ports { http = 0x10 }\nservice \"a\" \"b\" { x = [1, true, \"s\"] }\n# c\n/* d */ watches = [{ type = \"key\" }]",
+	fuzz(f, tree.ParseHCL, "ports { http = 0x10 }\nservice \"a\" \"b\" { x = [1, true, \"s\"] }\n# c\n/* d */ watches = [{ type = \"key\" }]",
 		"node_meta = { a = <<-EOF\n  x\n  EOF\n}", "services { name = \"a\" }\nservices { name = \"b\" }", "a = 1e5 b = -0 c = [[1]]")
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"rostra/kit/tree"
 )
 
 // outcome is what becomes of a key of Consul's that no settings struct obeys.
@@ -274,8 +276,8 @@ func knownKeys() []string {
 
 // fate applies the table to a key that nobody obeys: nil where it does no harm, perhaps with a warning. name is the key
 // as written, path as understood.
-func (l *loader) fate(src source, name, path string, r *row, n *node, line int) error {
-	if n.empty() || slices.Contains(r.asksNot, strings.ToLower(n.literal())) || slices.Contains(r.asksNot, n.literal()) {
+func (l *loader) fate(src source, name, path string, r *row, n *tree.Node, line int) error {
+	if n.Empty() || slices.Contains(r.asksNot, strings.ToLower(n.Literal())) || slices.Contains(r.asksNot, n.Literal()) {
 		return nil
 	}
 	if !strings.EqualFold(name, path) {
@@ -296,11 +298,11 @@ func (l *loader) fate(src source, name, path string, r *row, n *node, line int) 
 	case enterprise:
 		l.warn(src, line, fmt.Sprintf("%q is a Consul Enterprise configuration and will have no effect", name))
 	case mesh:
-		if !n.off() {
+		if !n.Off() {
 			l.warn(src, line, name+": the service mesh is not part of this version of Rostra; the key has no effect")
 		}
 	case unopened:
-		if !strings.HasPrefix(n.literal(), "-") && n.literal() != "0" {
+		if !strings.HasPrefix(n.Literal(), "-") && n.Literal() != "0" {
 			l.warn(src, line, name+": "+r.why+"; the port is not opened")
 		}
 	}

@@ -1,42 +1,46 @@
 package config
 
-import "net"
+import (
+	"net"
+
+	"rostra/kit/tree"
+)
 
 // renamed is what an old key stands for today.
 type renamed struct {
 	to      string
-	convert func(*node) *node
+	convert func(*tree.Node) *tree.Node
 }
 
-func same(n *node) *node { return n }
+func same(n *tree.Node) *tree.Node { return n }
 
 // asList makes a list of the one value that the old key took.
-func asList(n *node) *node {
-	if n.kind != text {
+func asList(n *tree.Node) *tree.Node {
+	if n.Kind != tree.Text {
 		return n
 	}
-	return &node{kind: list, line: n.line, items: []*node{n}}
+	return &tree.Node{Kind: tree.List, Line: n.Line, Items: []*tree.Node{n}}
 }
 
 // hostOf drops the port: nothing advertises one any more.
-func hostOf(n *node) *node {
-	s, ok := n.val.(string)
+func hostOf(n *tree.Node) *tree.Node {
+	s, ok := n.Val.(string)
 	if !ok {
 		return n
 	}
 	if host, _, err := net.SplitHostPort(s); err == nil {
 		s = host
 	}
-	return &node{kind: text, line: n.line, val: s}
+	return &tree.Node{Kind: tree.Text, Line: n.Line, Val: s}
 }
 
 // tlsVersion turns the spelling of the old top-level key into that of the tls block.
-func tlsVersion(n *node) *node {
-	now, ok := map[string]string{"tls10": "TLSv1_0", "tls11": "TLSv1_1", "tls12": "TLSv1_2", "tls13": "TLSv1_3"}[n.literal()]
+func tlsVersion(n *tree.Node) *tree.Node {
+	now, ok := map[string]string{"tls10": "TLSv1_0", "tls11": "TLSv1_1", "tls12": "TLSv1_2", "tls13": "TLSv1_3"}[n.Literal()]
 	if !ok {
 		return n
 	}
-	return &node{kind: text, line: n.line, val: now}
+	return &tree.Node{Kind: tree.Text, Line: n.Line, Val: now}
 }
 
 // renamedKeys are the deprecated names of Consul 0.6 to 1.21. The new name wins where a source has both; lists append.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"rostra/kit/tree"
 )
 
 // Reference returns the documentation of all keys in Markdown: a table of those that the settings obey, and a list of
@@ -117,7 +119,7 @@ func code(s string) string {
 
 func typeName(t reflect.Type) string {
 	switch {
-	case t == durationType:
+	case t == tree.DurationType:
 		return "duration"
 	case t == definitionsType:
 		return "list of objects"

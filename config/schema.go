@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	"rostra/engine/room"
+	"rostra/kit/tree"
 )
 
 var (
-	durationType    = reflect.TypeFor[time.Duration]()
 	definitionsType = reflect.TypeFor[[]room.Definition]()
 	rawType         = reflect.TypeFor[map[string]any]()
 )
@@ -145,7 +144,7 @@ func supported(t reflect.Type) bool {
 	case reflect.Slice:
 		return t.Elem().Kind() == reflect.String
 	case reflect.Map:
-		return t.Key().Kind() == reflect.String && (t.Elem().Kind() == reflect.String || t.Elem() == durationType)
+		return t.Key().Kind() == reflect.String && (t.Elem().Kind() == reflect.String || t.Elem() == tree.DurationType)
 	case reflect.Pointer:
 		return scalar(t.Elem())
 	}

@@ -57,3 +57,5 @@ func expand(set *setting, s, at string) ([]string, error) {
 	}
 	return addrs, nil
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

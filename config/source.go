@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"rostra/kit/tree"
 )
 
 // source is one text of settings: a file, or a flag.
@@ -31,22 +33,6 @@ func (s source) at(line int) string {
 	return fmt.Sprintf("%s:%d", s.file, line)
 }
 
-type reader func([]byte) (*node, error)
-
-// formatOf returns the reader of a file by the forced format or the file's extension; nil if neither tells.
-func formatOf(path, format string) reader {
-	if format == "" {
-		format = filepath.Ext(path)
-	}
-	switch format {
-	case "json", ".json":
-		return parseJSON
-	case "hcl", ".hcl":
-		return parseHCL
-	}
-	return nil
-}
-
 // path reads a file, or the files of a directory in the order of their names.
 func (l *loader) path(path, format string) {
 	info, err := os.Stat(path)
@@ -55,7 +41,7 @@ func (l *loader) path(path, format string) {
 		return
 	}
 	if !info.IsDir() {
-		parse := formatOf(path, format)
+		parse := tree.ReaderOf(path, format)
 		if parse == nil {
 			l.note("", fmt.Errorf("file %s has unknown extension; must be .hcl or .json, or config format must be set", path))
 			return
@@ -77,7 +63,7 @@ func (l *loader) path(path, format string) {
 		if info.IsDir() {
 			continue
 		}
-		parse := formatOf(sub, format)
+		parse := tree.ReaderOf(sub, format)
 		if parse == nil {
 			l.warn(source{file: sub}, 0, "skipped: its name ends in neither .hcl nor .json; use -config-format to read it all the same")
 			continue
@@ -94,7 +80,7 @@ func cannotRead(path string, err error) error {
 	return fmt.Errorf("cannot read configuration %s: %w: check the path and its permissions", path, err)
 }
 
-func (l *loader) file(path string, parse reader) {
+func (l *loader) file(path string, parse tree.Reader) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		l.note("", cannotRead(path, err))
@@ -105,16 +91,16 @@ func (l *loader) file(path string, parse reader) {
 }
 
 // text reads one source. Empty ones are skipped.
-func (l *loader) text(src source, data []byte, parse reader) {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // editors on Windows begin files with it
+func (l *loader) text(src source, data []byte, parse tree.Reader) {
+	data = tree.Trim(data)
 	if len(bytes.TrimSpace(data)) == 0 {
 		return
 	}
 	root, err := parse(data)
 	if err != nil {
-		var syn *syntaxError
+		var syn *tree.SyntaxError
 		if errors.As(err, &syn) {
-			err = fmt.Errorf("%s: %w", src.at(syn.line), err)
+			err = fmt.Errorf("%s: %w", src.at(syn.Line), err)
 		} else {
 			err = fmt.Errorf("%s: %w", src.name(), err)
 		}

@@ -3,6 +3,8 @@ package config
 import (
 	"sort"
 	"strings"
+
+	"rostra/kit/spell"
 )
 
 // mistakes is how many a suggestion may be away.
@@ -11,13 +13,7 @@ const mistakes = 3
 // nearest returns the candidate that is few typing mistakes away from word, at most limit, or "".
 func nearest(word string, candidates []string, limit int) string {
 	sort.Strings(candidates)
-	best, bestAt := "", min(limit, (len(word)+1)/2)+1
-	for _, c := range candidates {
-		if d := distance(word, c); d < bestAt {
-			best, bestAt = c, d
-		}
-	}
-	return best
+	return spell.Nearest(word, candidates, min(limit, (len(word)+1)/2))
 }
 
 // suggestKey finds what a wrong dotted key may have meant: one a letter away in the same block, the same name in another
@@ -52,24 +48,4 @@ func suggestKey(path string, keys []string) string {
 func splitKey(path string) (block, name string) {
 	cut := strings.LastIndexByte(path, '.') + 1
 	return path[:cut], path[cut:]
-}
-
-// distance counts the insertions, deletions and replacements between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

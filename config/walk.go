@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"rostra/kit/tree"
 )
 
 // walk takes one source over, key by key.
@@ -19,11 +21,11 @@ type walk struct {
 // later is a key under an old name: the new name wins if the source has both, so the old ones come after.
 type later struct {
 	name, path string // as written; what it stands for
-	val        *node
+	val        *tree.Node
 	line       int
 }
 
-func (w *walk) root(n *node) {
+func (w *walk) root(n *tree.Node) {
 	w.dedupe(n, "")
 	n = w.watchAtTop(n)
 	w.object(n, "", "")
@@ -31,38 +33,38 @@ func (w *walk) root(n *node) {
 		if set := w.schema.byKey[o.path]; set != nil && w.seen[o.path] && !set.isList() && !set.isMap() {
 			continue
 		}
-		w.put(o.name, o.path, pair{val: o.val, line: o.line})
+		w.put(o.name, o.path, tree.Pair{Val: o.val, Line: o.line})
 	}
 }
 
 // dedupe drops all but the last of the values that JSON gives one key, and says so; of definitions it refuses to lose any.
-func (w *walk) dedupe(n *node, path string) {
-	for _, item := range n.items {
+func (w *walk) dedupe(n *tree.Node, path string) {
+	for _, item := range n.Items {
 		w.dedupe(item, path)
 	}
 	last := map[string]int{}
-	for i, p := range n.pairs {
-		w.dedupe(p.val, join(path, printable(p.key)))
-		if first, ok := last[p.key]; ok {
-			if plural := single[strings.ToLower(p.key)]; path == "" && plural != "" {
-				w.twice(p.line, strings.ToLower(p.key), plural)
+	for i, p := range n.Pairs {
+		w.dedupe(p.Val, tree.Join(path, printable(p.Key)))
+		if first, ok := last[p.Key]; ok {
+			if plural := single[strings.ToLower(p.Key)]; path == "" && plural != "" {
+				w.twice(p.Line, strings.ToLower(p.Key), plural)
 			} else {
-				w.warn(w.src, p.line, fmt.Sprintf("%s is given twice, first on line %d: the last one counts",
-					join(path, printable(p.key)), n.pairs[first].line))
+				w.warn(w.src, p.Line, fmt.Sprintf("%s is given twice, first on line %d: the last one counts",
+					tree.Join(path, printable(p.Key)), n.Pairs[first].Line))
 			}
 		}
-		last[p.key] = i
+		last[p.Key] = i
 	}
-	if len(last) == len(n.pairs) {
+	if len(last) == len(n.Pairs) {
 		return
 	}
-	var kept []pair
-	for i, p := range n.pairs {
-		if last[p.key] == i {
+	var kept []tree.Pair
+	for i, p := range n.Pairs {
+		if last[p.Key] == i {
 			kept = append(kept, p)
 		}
 	}
-	n.pairs = kept
+	n.Pairs = kept
 }
 
 func (w *walk) twice(line int, key, plural string) {
@@ -71,36 +73,36 @@ func (w *walk) twice(line int, key, plural string) {
 }
 
 // object walks the keys of a group. name is the group as written, path as understood.
-func (w *walk) object(n *node, name, path string) {
-	for _, p := range n.pairs {
-		p.key = printable(p.key)
-		if strings.Contains(p.key, ".") && strings.ToLower(join(path, p.key)) != dottedKey {
-			w.unknown(join(name, p.key), p.line)
+func (w *walk) object(n *tree.Node, name, path string) {
+	for _, p := range n.Pairs {
+		p.Key = printable(p.Key)
+		if strings.Contains(p.Key, ".") && strings.ToLower(tree.Join(path, p.Key)) != dottedKey {
+			w.unknown(tree.Join(name, p.Key), p.Line)
 			continue
 		}
-		if p.val.kind == null {
-			if sub := join(path, strings.ToLower(p.key)); !w.known(sub) {
-				w.unknown(join(name, p.key), p.line)
+		if p.Val.Kind == tree.Null {
+			if sub := tree.Join(path, strings.ToLower(p.Key)); !w.known(sub) {
+				w.unknown(tree.Join(name, p.Key), p.Line)
 			}
 			continue
 		}
-		w.put(join(name, p.key), join(path, strings.ToLower(p.key)), p)
+		w.put(tree.Join(name, p.Key), tree.Join(path, strings.ToLower(p.Key)), p)
 	}
 }
 
 // put takes one key over, whatever it is.
-func (w *walk) put(name, path string, p pair) {
+func (w *walk) put(name, path string, p tree.Pair) {
 	if plural, ok := single[path]; ok {
-		if p.val.kind == list && len(p.val.items) > 1 {
-			w.twice(p.val.items[len(p.val.items)-1].line, path, plural)
+		if p.Val.Kind == tree.List && len(p.Val.Items) > 1 {
+			w.twice(p.Val.Items[len(p.Val.Items)-1].Line, path, plural)
 			return
 		}
-		w.late = append(w.late, later{name, plural, p.val, p.line})
+		w.late = append(w.late, later{name, plural, p.Val, p.Line})
 		return
 	}
 	if old, ok := renamedKeys[path]; ok {
-		w.warn(w.src, p.line, fmt.Sprintf("The '%s' field is deprecated. Use the '%s' field instead.", path, old.to))
-		w.late = append(w.late, later{name, old.to, old.convert(p.val), p.line})
+		w.warn(w.src, p.Line, fmt.Sprintf("The '%s' field is deprecated. Use the '%s' field instead.", path, old.to))
+		w.late = append(w.late, later{name, old.to, old.convert(p.Val), p.Line})
 		return
 	}
 	set, r := w.schema.byKey[path], lookup(path)
@@ -108,37 +110,37 @@ func (w *walk) put(name, path string, p pair) {
 	case set != nil:
 		w.set(set, name, p)
 	case r != nil && !w.group(path):
-		w.note(path, w.fate(w.src, name, path, r, p.val, p.line))
+		w.note(path, w.fate(w.src, name, path, r, p.Val, p.Line))
 	case w.group(path):
-		obj, ok := p.val.single()
+		obj, ok := p.Val.Single()
 		if !ok {
-			w.wrong(name, path, p.line, needObject(p.val))
+			w.wrong(name, path, p.Line, p.Val.NeedObject())
 			return
 		}
 		w.object(obj, name, path)
 	default:
 		if r = above(path); r == nil {
-			w.unknown(name, p.line)
+			w.unknown(name, p.Line)
 			return
 		}
-		w.note(path, w.fate(w.src, name, path, r, p.val, p.line))
+		w.note(path, w.fate(w.src, name, path, r, p.Val, p.Line))
 	}
 }
 
-func (w *walk) set(set *setting, name string, p pair) {
-	v, err := decode(set, p.val, w.src, name, p.line)
+func (w *walk) set(set *setting, name string, p tree.Pair) {
+	v, err := decode(set, p.Val, w.src, name, p.Line)
 	if err != nil {
-		w.wrong(name, set.key, p.line, err)
+		w.wrong(name, set.key, p.Line, err)
 		return
 	}
 	w.seen[set.key] = true
-	w.note(set.key, w.hold(set, v, w.src, p.line))
+	w.note(set.key, w.hold(set, v, w.src, p.Line))
 }
 
 func (w *walk) wrong(name, path string, line int, err error) {
-	var t *wrongType
-	if errors.As(err, &t) && t.line > 0 {
-		line = t.line
+	var t *tree.Misfit
+	if errors.As(err, &t) && t.Line > 0 {
+		line = t.Line
 	}
 	w.note(path, fmt.Errorf("%s: %s: %w", w.src.at(line), name, err))
 }
@@ -183,21 +185,21 @@ func (w *walk) unknown(name string, line int) {
 
 // watchAtTop finds a watch whose keys lie at the top of a file, as small examples have it, and turns it into a watches
 // entry.
-func (w *walk) watchAtTop(n *node) *node {
-	if n.find("handler") == nil && (n.find("type") == nil || n.find("args") == nil) {
+func (w *walk) watchAtTop(n *tree.Node) *tree.Node {
+	if n.Find("handler") == nil && (n.Find("type") == nil || n.Find("args") == nil) {
 		return n
 	}
-	watch := &node{kind: object, line: n.line}
-	rest := &node{kind: object, line: n.line}
-	for _, p := range n.pairs {
-		if watchKeys[strings.ToLower(p.key)] && !w.known(strings.ToLower(p.key)) {
-			watch.pairs = append(watch.pairs, p)
+	watch := &tree.Node{Kind: tree.Object, Line: n.Line}
+	rest := &tree.Node{Kind: tree.Object, Line: n.Line}
+	for _, p := range n.Pairs {
+		if watchKeys[strings.ToLower(p.Key)] && !w.known(strings.ToLower(p.Key)) {
+			watch.Pairs = append(watch.Pairs, p)
 		} else {
-			rest.pairs = append(rest.pairs, p)
+			rest.Pairs = append(rest.Pairs, p)
 		}
 	}
-	if len(watch.pairs) > 0 {
-		rest.pairs = append(rest.pairs, pair{"watches", watch.pairs[0].line, watch})
+	if len(watch.Pairs) > 0 {
+		rest.Pairs = append(rest.Pairs, tree.Pair{Key: "watches", Line: watch.Pairs[0].Line, Val: watch})
 	}
 	return rest
 }

@@ -3,6 +3,8 @@ package cli
 import (
 	"slices"
 	"strings"
+
+	"rostra/kit/spell"
 )
 
 // tree is the verbs of a program, looked up by their words.
@@ -129,36 +131,5 @@ func (t *tree) endingIn(word string) string {
 
 // nearest returns the candidate that a typing mistake most likely meant; "" if none is near.
 func nearest(typed string, candidates []string) string {
-	best, bestCost := "", 1+max(1, min(len(typed)/3, 3))
-	for _, c := range candidates {
-		if cost := distance(typed, c); cost < bestCost {
-			best, bestCost = c, cost
-		}
-	}
-	return best
-}
-
-// distance counts the single edits, including the swap of two neighbours, that turn a into b.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			change := 1
-			if a[i-1] == b[j-1] {
-				change = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
+	return spell.Nearest(typed, candidates, max(1, min(len(typed)/3, 3)))
 }

@@ -1,4 +1,4 @@
-package config
+package tree
 
 import (
 	"bytes"
@@ -10,17 +10,9 @@ import (
 	"strings"
 )
 
-// syntaxError is a fault in the text of a source, before any key has a meaning.
-type syntaxError struct {
-	line int
-	text string
-}
-
-func (e *syntaxError) Error() string { return e.text }
-
-// parseJSON reads one JSON object. encoding/json checks the syntax first, so that the walk over the tokens, which keeps
+// ParseJSON reads one JSON object. encoding/json checks the syntax first, so that the walk over the tokens, which keeps
 // the places, cannot fail.
-func parseJSON(data []byte) (*node, error) {
+func ParseJSON(data []byte) (*Node, error) {
 	lines := lineTable(data)
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
@@ -32,8 +24,8 @@ func parseJSON(data []byte) (*node, error) {
 	if err != nil {
 		return nil, jsonError(data, lines, err)
 	}
-	if n.kind != object {
-		return nil, &syntaxError{n.line, "the file must hold one object, { … }, got " + n.shown()}
+	if n.Kind != Object {
+		return nil, &SyntaxError{n.Line, "the file must hold one object, { … }, got " + n.Shown()}
 	}
 	return n, nil
 }
@@ -43,21 +35,21 @@ type jsonParser struct {
 	lines []int
 }
 
-func (p *jsonParser) value() (*node, error) {
+func (p *jsonParser) value() (*Node, error) {
 	tok, err := p.dec.Token()
 	if err != nil {
 		return nil, err
 	}
-	n := &node{line: lineAt(p.lines, p.dec.InputOffset()-1)}
+	n := &Node{Line: lineAt(p.lines, p.dec.InputOffset()-1)}
 	switch v := tok.(type) {
 	case nil:
 	case bool:
-		n.kind, n.val = boolean, v
+		n.Kind, n.Val = Boolean, v
 	case string:
-		n.kind, n.val = text, v
+		n.Kind, n.Val = Text, v
 	case json.Number:
-		n.kind = number
-		n.val, err = parseNumber(v.String())
+		n.Kind = Number
+		n.Val, err = ParseNumber(v.String())
 	case json.Delim:
 		if v == '[' {
 			return n, p.list(n)
@@ -67,21 +59,21 @@ func (p *jsonParser) value() (*node, error) {
 	return n, err
 }
 
-func (p *jsonParser) list(n *node) error {
-	n.kind = list
+func (p *jsonParser) list(n *Node) error {
+	n.Kind = List
 	for p.dec.More() {
 		item, err := p.value()
 		if err != nil {
 			return err
 		}
-		n.items = append(n.items, item)
+		n.Items = append(n.Items, item)
 	}
 	_, err := p.dec.Token()
 	return err
 }
 
-func (p *jsonParser) object(n *node) error {
-	n.kind = object
+func (p *jsonParser) object(n *Node) error {
+	n.Kind = Object
 	for p.dec.More() {
 		tok, err := p.dec.Token()
 		if err != nil {
@@ -93,7 +85,7 @@ func (p *jsonParser) object(n *node) error {
 		if err != nil {
 			return err
 		}
-		n.pairs = append(n.pairs, pair{key, line, val})
+		n.Pairs = append(n.Pairs, Pair{key, line, val})
 	}
 	_, err := p.dec.Token()
 	return err
@@ -102,9 +94,14 @@ func (p *jsonParser) object(n *node) error {
 func jsonError(data []byte, lines []int, err error) error {
 	var syn *json.SyntaxError
 	if !errors.As(err, &syn) {
-		return &syntaxError{1, "cannot read the JSON: " + err.Error()}
+		return &SyntaxError{1, "cannot read the JSON: " + err.Error()}
 	}
 	at := syn.Offset - 1
+	if strings.HasPrefix(syn.Error(), "unexpected end") {
+		if offset := openJSON(data); offset >= 0 {
+			return neverClosed("JSON", lineAt(lines, int64(offset)), data[offset])
+		}
+	}
 	hint := ""
 	if at >= 0 && at < int64(len(data)) {
 		switch c := data[at]; {
@@ -114,11 +111,34 @@ func jsonError(data []byte, lines []int, err error) error {
 			hint = "; remove the comma before it"
 		}
 	}
-	return &syntaxError{lineAt(lines, at), "cannot read the JSON: " + syn.Error() + hint}
+	return &SyntaxError{lineAt(lines, at), "cannot read the JSON: " + syn.Error() + hint}
 }
 
-// parseNumber keeps integers exact; the bases of HCL (0x1f, 0644) are read too.
-func parseNumber(s string) (any, error) {
+// openJSON returns the offset of the last bracket that nobody closes in a text that ends too early; -1 if there is none.
+func openJSON(data []byte) int {
+	var open []int
+	quoted := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '{' || c == '[':
+			open = append(open, i)
+		case c == '}' || c == ']':
+			open = open[:max(0, len(open)-1)]
+		}
+	}
+	if quoted || len(open) == 0 {
+		return -1
+	}
+	return open[len(open)-1]
+}
+
+// ParseNumber keeps integers exact; the bases of HCL (0x1f, 0644) are read too.
+func ParseNumber(s string) (any, error) {
 	if i, err := strconv.ParseInt(s, 0, 64); err == nil {
 		return i, nil
 	}
