@@ -55,7 +55,7 @@ func check(conf *settings, loaded *config.Loaded) []error {
 	if s.Zone != "" && s.Region == "" {
 		add(errors.New("locality.zone: a zone lies in a region: set locality.region, too"))
 	}
-	add(s.ports())
+	add(s.ports(loaded.Origin))
 	_, err := parseLevel(s.LogLevel)
 	add(err)
 	add(s.Outlets.check())
@@ -126,11 +126,13 @@ func (s *Settings) servers(dev bool) error {
 	return errors.Join(all...)
 }
 
-// ports refuses numbers that are no ports, and addresses that two are to listen at.
-func (s *Settings) ports() error {
+// ports refuses numbers that are no ports, and addresses that two are to listen at; then the key is one that somebody set, if
+// one of the two is, as origin says.
+func (s *Settings) ports(origin func(key string) string) error {
 	var all []error
 	own, lan, wan := s.BindAddr, orElse(s.Gossip.LANBind, s.BindAddr), orElse(s.Gossip.WANBind, s.BindAddr)
-	taken := map[string]string{}
+	type listener struct{ key, name string }
+	taken := map[string]listener{}
 	for _, p := range []struct {
 		key, name, at string
 		port          int
@@ -154,10 +156,14 @@ func (s *Settings) ports() error {
 		}
 		for _, ip := range addresses(p.at) {
 			at := net.JoinHostPort(ip, strconv.Itoa(p.port))
-			if first := taken[at]; first != "" && !strings.HasPrefix(ip, "unix:") {
-				all = append(all, fmt.Errorf("%s: %s address %s already configured for %s; give one of them another port or address", p.key, p.name, at, first))
+			if first, twice := taken[at]; twice && !strings.HasPrefix(ip, "unix:") {
+				key := p.key
+				if origin(key) == "default" {
+					key = first.key
+				}
+				all = append(all, fmt.Errorf("%s: %s address %s already configured for %s; give one of them another port or address", key, p.name, at, first.name))
 			}
-			taken[at] = p.name
+			taken[at] = listener{p.key, p.name}
 		}
 	}
 	return errors.Join(all...)
@@ -260,6 +266,26 @@ func warnings(conf *settings, loaded *config.Loaded) []string {
 	}
 	if conf.agent.uncertified() {
 		list = append(list, loaded.Origin("ports.https")+": ports.https: HTTPS needs a certificate, tls.https.cert_file and key_file; the port is not opened")
+	}
+	return list
+}
+
+// doubts returns what would be said, or would go wrong, when an agent starts here with a configuration that is valid, one
+// line each: its files may be meant for another machine.
+func doubts(conf *settings, loaded *config.Loaded) (list []string) {
+	_, err := conf.agent.TLS.load()
+	if conf.agent.HTTPSPort > 0 && !conf.agent.uncertified() {
+		_, https := conf.agent.TLS.loadHTTPS()
+		err = errors.Join(err, https)
+	}
+	for _, err := range single(err) {
+		list = append(list, fmt.Sprintf("%v: no agent starts with that here", placed(err, loaded)))
+	}
+	list = slices.Compact(list)
+	for _, group := range conf.rooms {
+		if w, ok := group.(interface{ Warnings() []string }); ok {
+			list = append(list, w.Warnings()...)
+		}
 	}
 	return list
 }

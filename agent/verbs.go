@@ -124,7 +124,7 @@ func validity(c *cli.Call, features []room.Room, from config.Input, quiet bool) 
 		}
 		return c.Fail("Config validation failed: %v", err)
 	}
-	for _, w := range warnings(conf, loaded) {
+	for _, w := range slices.Concat(warnings(conf, loaded), doubts(conf, loaded)) {
 		fmt.Fprintln(c.Err, w)
 	}
 	if !quiet {
@@ -180,7 +180,7 @@ func (a *Agent) attend(signals <-chan os.Signal) int {
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()
-	a.log.Info("agent is running", "node", a.host.Self.Node)
+	a.log.Info("Consul agent running!", "node", a.host.Self.Node)
 	var late <-chan time.Time
 	var departed <-chan departure
 	code := 0

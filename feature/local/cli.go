@@ -2,12 +2,13 @@ package local
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -35,7 +36,7 @@ Registers services with the agent asked, or removes them:
 			Help: `
 Registers the services of configuration files (HCL or JSON, with "service" or
 "services"), or the one that the flags describe. The agent keeps it over a
-restart. Checks can only come from files.
+restart. Checks can only come from files. The file - is standard input.
 
     $ {name} services register web.json
     $ {name} services register -name=web -port=80 -tag=v2`},
@@ -69,7 +70,7 @@ func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
 	set.Var(&f.tags, "tag", "`Tag` of the service; may be repeated.")
 	set.Var(&f.tagged, "tagged-address", "Further address `name=address:port`; may be repeated.")
 	return func(c *cli.Call) int {
-		stanzas, err := f.stanzas(c.Args)
+		stanzas, err := f.stanzas(c)
 		if err != nil {
 			return c.Fail("Error: %s", err)
 		}
@@ -90,8 +91,8 @@ func verbRegister(set *flag.FlagSet) func(*cli.Call) int {
 }
 
 // stanzas returns the services of the files, or the one of the flags if there are no files.
-func (f *stanzaFlags) stanzas(paths []string) ([]*definition.ServiceText, error) {
-	s := map[string]any{}
+func (f *stanzaFlags) stanzas(c *cli.Call) ([]*definition.ServiceText, error) {
+	s, paths := map[string]any{}, c.Args
 	put := func(key string, value any, set bool) {
 		if set {
 			s[key] = value
@@ -109,7 +110,7 @@ func (f *stanzaFlags) stanzas(paths []string) ([]*definition.ServiceText, error)
 	case len(paths) > 0 && len(s)+len(f.tagged) > 0:
 		return nil, fmt.Errorf("give either files or flags that describe the service, not both")
 	case len(paths) > 0:
-		return readStanzas(paths)
+		return readStanzas(c, paths)
 	case f.name == "":
 		return nil, fmt.Errorf("give a file, or at least -name")
 	}
@@ -165,7 +166,7 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 		case *id == "" && len(c.Args) == 0:
 			return c.Fail("Error: give a file or -id")
 		case *id == "":
-			stanzas, err := readStanzas(c.Args)
+			stanzas, err := readStanzas(c, c.Args)
 			if err != nil {
 				return c.Fail("Error: %s", err)
 			}
@@ -188,21 +189,32 @@ func verbDeregister(set *flag.FlagSet) func(*cli.Call) int {
 	}
 }
 
-// readStanzas returns the services of configuration files. Other settings in them are none of its business.
-func readStanzas(paths []string) ([]*definition.ServiceText, error) {
+// readStanzas returns the services of configuration files, "-" being standard input. Other settings in them are none of its
+// business.
+func readStanzas(c *cli.Call, paths []string) ([]*definition.ServiceText, error) {
 	var all []*definition.ServiceText
+	var wrong []error
 	for _, path := range paths {
-		b, err := os.ReadFile(path)
+		name, format := path, ""
+		read := os.ReadFile
+		if path == "-" {
+			name, format = "standard input", "hcl"
+			read = func(string) ([]byte, error) { return io.ReadAll(c.In) }
+		}
+		b, err := read(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read service file: %w", err)
 		}
-		found, err := definition.ReadServices(b, filepath.Ext(path))
+		found, err := definition.ReadServices(b, name, format)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", path, err)
+			wrong = append(wrong, err)
 		}
 		all = append(all, found...)
 	}
-	if len(all) == 0 {
+	switch {
+	case len(wrong) > 0:
+		return nil, errors.Join(wrong...)
+	case len(all) == 0:
 		return nil, fmt.Errorf("no service in %s", strings.Join(paths, ", "))
 	}
 	return all, nil

@@ -37,7 +37,7 @@ var cliCases = []struct {
 }{
 	{"register $DIR/web.hcl", cliOK, 0, "Registered service: web\n", "", cliPut + " token=secret\n" + stanzaHCLSent},
 	{"register $DIR/two.json $DIR/none.hcl", cliOK, 0, "Registered service: a\nRegistered service: b\n", "",
-		cliPut + "\n{\"name\":\"a\"} | " + cliPut + "\n{\"name\":\"b\",\"id\":\"b-1\"}"},
+		cliPut + "\n{\"name\":\"a\"} | " + cliPut + "\n{\"id\":\"b-1\",\"name\":\"b\"}"},
 	{"register -name=web", cliOK, 0, "Registered service: web\n", "", cliPut + "\n{\"Name\":\"web\"}"},
 	{"register -token=t -id=w1 -name=web -address=10.0.0.1 -port=80 -kind=k -meta=a=b=c -meta d=e -tag=v1 -tag v2 " +
 		"-tagged-address=lan=1.2.3.4:99 -tagged-address wan=::1 -tagged-address v6=[::1]:5", cliOK, 0, "Registered service: web\n", "",
@@ -57,7 +57,10 @@ var cliCases = []struct {
 	{"register $DIR/missing.hcl", nil, 1, "",
 		"Error: cannot read service file: open $DIR/missing.hcl: no such file or directory\n", ""},
 	// A bad file among good ones: nothing is registered.
-	{"register $DIR/two.json $DIR/bad.json", cliOK, 1, "", "Error: cannot read $DIR/bad.json: unexpected end of JSON input\n", ""},
+	{"register -", cliOK, 0, "Registered service: fed\n", "", cliPut + "\n{\"name\":\"fed\"}"},
+	{"register $DIR/bad.json $DIR/bad.hcl", cliOK, 1, "", "Error: $DIR/bad.json:1: cannot read the JSON: the { of this line is never closed: add a } where it ends\n" +
+		"$DIR/bad.hcl:3: invalid config key service.prot of \"w\": did you mean service.port?\n", ""},
+	{"register $DIR/two.json $DIR/bad.json", cliOK, 1, "", "Error: $DIR/bad.json:1: cannot read the JSON: the { of this line is never closed: add a } where it ends\n", ""},
 	{"register -name=web", map[string]string{cliPut: "400 Invalid service address"}, 1, "",
 		"Error registering service \"web\": Unexpected response code: 400 (Invalid service address)\n", cliPut + "\n{\"Name\":\"web\"}"},
 
@@ -69,7 +72,7 @@ var cliCases = []struct {
 		"Error deregistering service \"no\": Unexpected response code: 404 (Unknown service ID \"no\".)\n", cliDrop + "no"},
 	{"deregister", nil, 1, "", "Error: give a file or -id\n", ""},
 	{"deregister -id=a $DIR/two.json", nil, 1, "", "Error: give either files or -id, not both\n", ""},
-	{"deregister $DIR/bad.json", nil, 1, "", "Error: cannot read $DIR/bad.json: unexpected end of JSON input\n", ""},
+	{"deregister $DIR/bad.json", nil, 1, "", "Error: $DIR/bad.json:1: cannot read the JSON: the { of this line is never closed: add a } where it ends\n", ""},
 }
 
 func TestCLIServices(t *testing.T) {
@@ -79,6 +82,7 @@ func TestCLIServices(t *testing.T) {
 		"two.json": `{"services":[{"name":"a"},{"name":"b","id":"b-1"}]}`,
 		"none.hcl": `server = true`,
 		"bad.json": `{`,
+		"bad.hcl":  "service {\n name = \"w\"\n prot = 1\n}",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -88,7 +92,7 @@ func TestCLIServices(t *testing.T) {
 		t.Run(test.args, func(t *testing.T) {
 			expand := func(s string) string { return strings.ReplaceAll(s, "$DIR", dir) }
 			agent := &clitest.Agent{Replies: test.replies}
-			got := clitest.Run(t, Verbs(), agent, "", append([]string{"services"}, strings.Fields(expand(test.args))...)...)
+			got := clitest.Run(t, Verbs(), agent, `services { name = "fed" }`, append([]string{"services"}, strings.Fields(expand(test.args))...)...)
 			if want := (clitest.Result{Out: test.out, Err: expand(test.errs), Code: test.code}); got != want {
 				t.Errorf("got %+v\nwant %+v", got, want)
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"rostra/engine/room"
 	"rostra/feature/local/definition"
@@ -48,7 +49,7 @@ func (k *keeper) bring(r registration) {
 
 func (k *keeper) bringCheck(c *checked) {
 	if id := c.row.ServiceID; id != "" && k.services[id] == nil {
-		k.log.Error("cannot register a check: its service does not exist", "check", c.row.CheckID, "service", id)
+		k.log.Error(fmt.Sprintf("cannot register a check: ServiceID %q does not exist", id), "check", c.row.CheckID)
 		return
 	}
 	k.restoreState(c)

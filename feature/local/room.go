@@ -55,6 +55,9 @@ func (s *Settings) Check() error {
 	return errors.Join(append(all, err)...)
 }
 
+// Warnings returns what an agent with these settings would take and not heed, a line each, for who only looks at them.
+func (s *Settings) Warnings() []string { return s.rules("node").Warnings(s.all()) }
+
 // openKeeper puts in place what the settings define and what was registered before. close ends it.
 func openKeeper(h *room.Host, s *Settings) (*keeper, error) {
 	k := newKeeper(h, s)

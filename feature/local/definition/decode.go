@@ -2,139 +2,157 @@ package definition
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode"
+
+	"rostra/kit/tree"
 )
-
-// unknownMember is the error of a member nobody knows.
-type unknownMember string
-
-func (u unknownMember) Error() string { return fmt.Sprintf("json: unknown field %q", string(u)) }
-
-// memberError is an error with the place inside the definition, a dotted path of its members as they were written. Its
-// text is the cause's alone: over HTTP that is all Consul says, files add the place.
-type memberError struct {
-	path  string
-	cause error
-}
-
-func (e *memberError) Error() string { return e.cause.Error() }
-func (e *memberError) Unwrap() error { return e.cause }
-
-// at puts an error inside the member key.
-func at(key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var inner *memberError
-	if errors.As(err, &inner) {
-		return &memberError{key + "." + inner.path, inner.cause}
-	}
-	return &memberError{key, err}
-}
 
 // members are the members of an input struct by their spelling, lower-cased and without underscores: files write
 // deregister_critical_service_after, HTTP clients DeregisterCriticalServiceAfter. What is not here is unknown.
-type members map[string]int
+type members struct {
+	of    reflect.Type
+	index map[string]int
+}
 
 func membersOf(t reflect.Type, aliases map[string]string) members {
-	m := members{}
+	m := members{t, map[string]int{}}
 	for i := range t.NumField() {
 		if f := t.Field(i); f.IsExported() {
-			m[strings.ToLower(f.Name)] = i
+			m.index[strings.ToLower(f.Name)] = i
 		}
 	}
 	for from, to := range aliases {
-		m[from] = m[to]
+		m.index[from] = m.index[to]
 	}
 	return m
 }
 
-// read decodes the JSON object raw into the struct v points to. Of a member given twice the last counts, as
-// everywhere in JSON. special, if not nil, may take a member over by its Go name.
-func (m members) read(raw []byte, v any, special func(name, key string, value json.RawMessage) (bool, error)) error {
+// spelled returns the members as files write them: deregister_critical_service_after for DeregisterCriticalServiceAfter,
+// http for HTTP.
+func (m members) spelled() map[int]string {
+	all := map[int]string{}
+	for _, i := range m.index {
+		all[i] = underscored(m.of.Field(i).Name)
+	}
+	return all
+}
+
+// underscored puts _ between the words of a Go name: before a capital after a small letter, and before the last of several
+// capitals if a small letter follows. Digits are no letters: H2PingUseTLS is h2ping_use_tls.
+func underscored(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && unicode.IsUpper(r) {
+			before := rune(name[i-1])
+			if unicode.IsLower(before) || unicode.IsUpper(before) && i+1 < len(name) && unicode.IsLower(rune(name[i+1])) {
+				b.WriteByte('_')
+			}
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// spelling is how the members of one definition were spelled, by their Go names.
+type spelling map[string]string
+
+// key returns the member as it was spelled; if it was not written, as files spell it.
+func (s spelling) key(name string) string { return cmp.Or(s[name], underscored(name)) }
+
+// read decodes the JSON object raw into the struct v points to, as far as it fits, and notes its spelling. Of a member given
+// twice the last counts, as everywhere in JSON. special, if not nil, may take a member over by its Go name.
+func (m members) read(raw []byte, v any, s spelling, special func(name, key string, value json.RawMessage) (bool, mistakes)) (wrong mistakes) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	t, err := d.Token()
 	switch {
 	case err != nil:
-		return err
+		return of("", err)
 	case t == nil:
 		return nil
 	case t != json.Delim('{'):
-		return errors.New("json: a definition must be an object")
+		return of("", wrongType{errors.New("json: a definition must be an object"), m.of, raw})
 	}
-	s := reflect.ValueOf(v).Elem()
+	into := reflect.ValueOf(v).Elem()
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
-			return err
+			return append(wrong, mistake{"", err})
 		}
 		key := t.(string) // what else a decoder can find there is an error
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return err
+			return append(wrong, mistake{"", err})
 		}
-		index, known := m[strings.ReplaceAll(strings.ToLower(key), "_", "")]
+		index, known := m.index[strings.ReplaceAll(strings.ToLower(key), "_", "")]
 		if !known {
-			return &memberError{key, unknownMember(key)}
+			wrong = append(wrong, mistake{key, unknownMember{key, m}})
+			continue
 		}
+		name, field := m.of.Field(index).Name, into.Field(index)
+		s[name] = key
 		if special != nil {
-			if took, err := special(s.Type().Field(index).Name, key, value); took || err != nil {
-				if err != nil {
-					return err
-				}
+			if took, inner := special(name, key, value); took {
+				wrong = append(wrong, inner...)
 				continue
 			}
 		}
-		if err := json.Unmarshal(value, s.Field(index).Addr().Interface()); err != nil {
-			return &memberError{key, err}
+		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
+			wrong = append(wrong, mistake{key, wrongType{err, field.Type(), value}})
 		}
 	}
-	return nil
+	return wrong
 }
 
 // ReadService decodes a service: a JSON object whose members may be spelled as in files or as over HTTP; null is one without
 // members. The error's text is Consul's, for clients. raw must be one JSON value; it is kept and must not be changed.
 func ReadService(raw json.RawMessage) (*ServiceText, error) {
-	in := new(serviceInput)
+	t, wrong := readService(raw)
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	return t, nil
+}
+
+// readService returns what can be read of a service, and all that is wrong with its form.
+func readService(raw json.RawMessage) (*ServiceText, mistakes) {
+	in := &serviceInput{spelling: spelling{}}
 	var first, rest []*checkInput
-	err := serviceMembers.read(raw, in, func(name, key string, value json.RawMessage) (took bool, err error) {
+	wrong := serviceMembers.read(raw, in, in.spelling, func(name, key string, value json.RawMessage) (_ bool, inner mistakes) {
 		switch name {
 		case "Check":
-			first, err = readChecks(key, value)
+			first, inner = readChecks(key, value)
 		case "Checks":
-			rest, err = readChecks(key, value)
+			rest, inner = readChecks(key, value)
 		default:
 			return false, nil
 		}
-		return true, err
+		return true, inner
 	})
-	if err != nil {
-		return nil, err
-	}
 	for _, c := range append(first, rest...) {
 		if !c.empty() || !c.first {
 			in.Checks = append(in.Checks, c)
 		}
 	}
-	return &ServiceText{Name: in.Name, ID: in.id(), Token: in.Token, Raw: raw, in: in}, nil
+	return &ServiceText{Name: in.Name, ID: in.id(), Token: in.Token, Raw: raw, in: in}, wrong
 }
 
 // readChecks decodes what stands under check or checks: an object or a list of them, whichever is written, because in
 // HCL one block is an object and two are a list.
-func readChecks(key string, value json.RawMessage) ([]*checkInput, error) {
+func readChecks(key string, value json.RawMessage) (out []*checkInput, wrong mistakes) {
 	list := []json.RawMessage{value}
 	single := true
 	if value[0] == '[' {
 		single = false
 		if err := json.Unmarshal(value, &list); err != nil {
-			return nil, &memberError{key, err}
+			return nil, of(key, err)
 		}
 	}
-	var out []*checkInput
 	for i, raw := range list {
 		place := key
 		if !single {
@@ -143,49 +161,52 @@ func readChecks(key string, value json.RawMessage) ([]*checkInput, error) {
 		if string(raw) == "null" {
 			continue
 		}
-		c, err := readCheck(raw)
-		if err != nil {
-			return nil, at(place, err)
-		}
+		c, inner := readCheck(raw)
+		wrong = append(wrong, inner.within(place)...)
 		c.place, c.first = place, single
 		out = append(out, c)
 	}
-	return out, nil
+	return out, wrong
 }
 
 // ReadCheck decodes a check like ReadService a service.
 func ReadCheck(raw json.RawMessage) (*CheckText, error) {
-	in, err := readCheck(raw)
-	if err != nil {
-		return nil, err
+	in, wrong := readCheck(raw)
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	return &CheckText{in.Name, in}, nil
 }
 
-func readCheck(raw json.RawMessage) (*checkInput, error) {
-	in := &checkInput{raw: raw}
-	return in, checkMembers.read(raw, in, func(name, key string, value json.RawMessage) (bool, error) {
+// readCheck returns what can be read of a check, and all that is wrong with its form.
+func readCheck(raw json.RawMessage) (*checkInput, mistakes) {
+	in := &checkInput{raw: raw, spelling: spelling{}}
+	return in, checkMembers.read(raw, in, in.spelling, func(name, key string, value json.RawMessage) (bool, mistakes) {
 		if f, _ := checkType.FieldByName(name); f.Type == durationType && value[0] != '"' && value[0] != 'n' {
-			in.bare = key
+			in.bare = append(in.bare, bare{key, value})
 		}
 		return false, nil
 	})
 }
 
-// united reports a duration of a file that is a number: there it has no unit (spec config.md §1).
-func (c *checkInput) united() error {
-	if c.bare == "" {
-		return nil
+// bare is a duration that was written as a number: over HTTP nanoseconds.
+type bare struct {
+	key string
+	raw json.RawMessage
+}
+
+// united reports the durations of a file's check that are numbers: there they have no unit (spec config.md §1).
+func (c *checkInput) united() (wrong mistakes) {
+	for _, b := range c.bare {
+		wrong = append(wrong, mistake{b.key, wrongType{errors.New("it has no unit"), tree.DurationType, b.raw}})
 	}
-	return &memberError{c.bare, errors.New(`a number has no unit here; write a text like "10s"`)}
+	return wrong
 }
 
 // united does so for all checks of a service.
-func (t *ServiceText) united() error {
+func (t *ServiceText) united() (wrong mistakes) {
 	for _, c := range t.in.Checks {
-		if err := c.united(); err != nil {
-			return at(c.place, err)
-		}
+		wrong = append(wrong, c.united().within(c.place)...)
 	}
-	return nil
+	return wrong
 }

@@ -46,7 +46,7 @@ type Service struct {
 	Raw    json.RawMessage  // as it was written
 
 	mesh    bool
-	remarks []remark // on its checks
+	remarks []string // on its checks
 }
 
 // Check is what a definition means: a check of a service or of the node.
@@ -62,17 +62,11 @@ type Check struct {
 	// ReapAfter is how long it may be critical before its service is deregistered; 0 is for ever. It is the minimum at least.
 	ReapAfter time.Duration
 
-	remarks []remark
+	remarks []string // what has no effect, or not the one expected
 }
 
 // minReap is the least that deregister_critical_service_after can mean.
 const minReap = time.Minute
-
-// remark is what is said of something that is accepted and has no effect, or not the one expected.
-type remark struct {
-	text string
-	more []any // attributes
-}
 
 // noMesh is what is said of a service that asks for a part in the mesh: in the log, and to its client.
 const noMesh = "service mesh is not built yet: kind, proxy, connect and locality of this service have no effect, and no sidecar was registered"
@@ -91,20 +85,28 @@ func (s *Service) Warn(log *slog.Logger, before *Service) {
 	if s.mesh && (before == nil || !before.mesh) {
 		log.Warn(noMesh, "service", s.Row.ID)
 	}
-	if name := s.Row.Service; strings.ContainsFunc(name, notInNames) && (before == nil || before.Row.Service != name) {
-		log.Warn("service cannot be found by DNS, because its name holds other characters than letters, digits and dashes", "service", name)
+	if name := s.Row.Service; !s.speakable() && (before == nil || before.Row.Service != name) {
+		log.Warn(noDNS, "service", name)
 	}
 	if before == nil {
 		warn(log, s.remarks, "service", s.Row.ID)
 	}
 }
 
+// noDNS is what is said of a service whose name is no label of DNS.
+const noDNS = "service cannot be found by DNS, because its name holds other characters than letters, digits and dashes, or more than 63"
+
+// speakable reports whether the service's name can stand in a DNS question.
+func (s *Service) speakable() bool {
+	return !strings.ContainsFunc(s.Row.Service, notInNames) && len(s.Row.Service) <= 63
+}
+
 // Warn logs what is accepted and has no effect, or not the one expected, of a check that is registered by itself.
 func (c *Check) Warn(log *slog.Logger) { warn(log, c.remarks, "check", c.Row.CheckID) }
 
-func warn(log *slog.Logger, remarks []remark, kind, id string) {
+func warn(log *slog.Logger, remarks []string, kind, id string) {
 	for _, r := range remarks {
-		log.Warn(r.text, append([]any{kind, id}, r.more...)...)
+		log.Warn(r, kind, id)
 	}
 }
 
@@ -113,15 +115,15 @@ func notInNames(r rune) bool {
 }
 
 // remarks finds what a check's definition says in vain.
-func (in *checkInput) remarks() (list []remark) {
+func (in *checkInput) remarks() (list []string) {
 	if in.Script != "" {
-		list = append(list, remark{text: "script is the old way to define a check; write args, a list of the program and its arguments"})
+		list = append(list, "script is the old way to define a check; write args, a list of the program and its arguments")
 	}
 	if in.Shell != "" && len(in.Args) > 0 {
-		list = append(list, remark{text: "shell has no effect beside args, which are run without one"})
+		list = append(list, "shell has no effect beside args, which are run without one")
 	}
 	if d := dur(in.DeregisterCriticalServiceAfter); d > 0 && d < minReap {
-		list = append(list, remark{"deregister_critical_service_after is below the minimum, which counts instead", []any{"minimum", minReap}})
+		list = append(list, "deregister_critical_service_after is below the minimum, "+minReap.String()+", which counts instead")
 	}
 	return list
 }

@@ -2,8 +2,11 @@ package definition
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"rostra/engine/check"
@@ -25,6 +28,8 @@ type serviceInput struct {
 	Checks                                     []*checkInput
 	Namespace, Partition                       string
 	Proxy, Connect, Locality                   json.RawMessage
+
+	spelling
 }
 
 // checkInput is a check as people define it.
@@ -46,7 +51,8 @@ type checkInput struct {
 	FailuresBeforeWarning, FailuresBeforeCritical      int
 	Namespace, Partition                               string
 
-	bare  string          // the last duration that was written as a number, as it was spelled: over HTTP nanoseconds
+	spelling
+	bare  []bare          // the durations without a unit
 	raw   json.RawMessage // as it was written
 	place string          // where in its service's definition: "check", "checks.1"
 	first bool            // it is the one under check, which counts only if it says something
@@ -59,20 +65,8 @@ var (
 	checkMembers   = membersOf(checkType, map[string]string{"scriptargs": "args"})
 )
 
-// row makes the catalog's record of the service, or says in Consul's words what is wrong.
-func (in *serviceInput) row(node string) (*catalog.Service, error) {
-	if in.Name == "" {
-		return nil, fault.New(fault.Invalid, "Missing service name")
-	}
-	if in.Address == "0.0.0.0" || in.Address == "::" || in.Address == "[::]" {
-		return nil, fault.New(fault.Invalid, "Invalid service address")
-	}
-	if in.SocketPath != "" && (in.Address != "" || in.Port != 0) {
-		return nil, fault.New(fault.Invalid, "Validation failed: SocketPath cannot be set beside Address or Port")
-	}
-	if err := catalog.CheckMeta(in.Meta, false); err != nil {
-		return nil, fault.New(fault.Invalid, "Invalid Service Meta: %s", err)
-	}
+// row makes the catalog's record of the service, and says in Consul's words all that is wrong.
+func (in *serviceInput) row(node string) (*catalog.Service, mistakes) {
 	s := &catalog.Service{Node: node, Kind: in.Kind, ID: in.id(), Service: in.Name, Tags: in.Tags, Address: in.Address,
 		Meta: in.Meta, Port: in.Port, SocketPath: in.SocketPath, Weights: catalog.Weights{Passing: 1, Warning: 1},
 		EnableTagOverride: in.EnableTagOverride}
@@ -83,14 +77,36 @@ func (in *serviceInput) row(node string) (*catalog.Service, error) {
 		s.Meta = wire.Pairs{}
 	}
 	if in.Weights != nil {
-		if err := checkWeights(*in.Weights); err != nil {
-			return nil, err
-		}
 		s.Weights = *in.Weights
 	}
-	tagged, err := in.tagged()
+	tagged, wrong := in.tagged()
 	s.SetTagged(tagged)
-	return s, err
+	return s, append(in.wrong(), wrong...)
+}
+
+// wrong finds what is wrong with the service, but for its tagged addresses and checks.
+func (in *serviceInput) wrong() (all mistakes) {
+	refuse := func(path, mend, text string, args ...any) {
+		all = append(all, mistake{path, mended{fault.New(fault.Invalid, text, args...), mend}})
+	}
+	if in.Name == "" {
+		refuse("", "add a name", "Missing service name")
+	}
+	if in.Address == "0.0.0.0" || in.Address == "::" || in.Address == "[::]" {
+		refuse(in.key("Address"), fmt.Sprintf("nobody can reach %s; write the one to be found at, or leave it out for the agent's", in.Address), "Invalid service address")
+	}
+	if in.SocketPath != "" && (in.Address != "" || in.Port != 0) {
+		refuse(in.key("SocketPath"), "keep one of them", "Validation failed: SocketPath cannot be set beside Address or Port")
+	}
+	if err := catalog.CheckMeta(in.Meta, false); err != nil {
+		all = append(all, mistake{in.key("Meta"), fault.New(fault.Invalid, "Invalid Service Meta: %s", err)})
+	}
+	if in.Weights != nil {
+		if err := checkWeights(*in.Weights); err != nil {
+			all = append(all, mistake{in.key("Weights"), err})
+		}
+	}
+	return all
 }
 
 func checkWeights(w catalog.Weights) error {
@@ -106,7 +122,7 @@ func checkWeights(w catalog.Weights) error {
 }
 
 // tagged adds the addresses that follow from an IP address to those that were given.
-func (in *serviceInput) tagged() (map[string]catalog.AddressView, error) {
+func (in *serviceInput) tagged() (_ map[string]catalog.AddressView, wrong mistakes) {
 	m := map[string]catalog.AddressView{}
 	if ip, err := netip.ParseAddr(in.Address); err == nil {
 		family := "ipv6"
@@ -116,16 +132,18 @@ func (in *serviceInput) tagged() (map[string]catalog.AddressView, error) {
 		m["lan_"+family] = catalog.AddressView{Address: in.Address, Port: in.Port}
 		m["wan_"+family] = catalog.AddressView{Address: in.Address, Port: in.Port}
 	}
-	for name, a := range in.TaggedAddresses {
+	for _, name := range slices.Sorted(maps.Keys(in.TaggedAddresses)) {
+		a := in.TaggedAddresses[name]
 		ip, err := netip.ParseAddr(a.Address)
 		for _, family := range []string{"ipv4", "ipv6"} {
 			if strings.HasSuffix(name, "_"+family) && (err != nil || ip.Unmap().Is4() != (family == "ipv4")) {
-				return nil, fault.New(fault.Refused, "Service tagged address %q must be a valid %s address", name, family)
+				wrong = append(wrong, mistake{in.key("TaggedAddresses") + "." + name,
+					fault.New(fault.Refused, "Service tagged address %q must be a valid %s address", name, family)})
 			}
 		}
 		m[name] = a
 	}
-	return m, nil
+	return m, wrong
 }
 
 // id is the service's ID: its name, if none is given.
@@ -144,7 +162,7 @@ func (in *serviceInput) mesh() bool {
 // empty reports whether the check says nothing at all.
 func (in *checkInput) empty() bool {
 	bare := *in
-	bare.raw, bare.place, bare.first = nil, "", false
+	bare.raw, bare.place, bare.first, bare.spelling = nil, "", false, nil
 	if len(bare.Args) == 0 {
 		bare.Args = nil
 	}
@@ -154,13 +172,13 @@ func (in *checkInput) empty() bool {
 	return reflect.ValueOf(bare).IsZero()
 }
 
-// script reports whether the check runs a program, and under which member.
-func (in *checkInput) script() (member string) {
+// script returns the member that says which program the check runs, as it was spelled; "" if it runs none.
+func (in *checkInput) script() string {
 	switch {
 	case len(in.Args) > 0:
-		return "args"
+		return in.key("Args")
 	case in.Script != "":
-		return "script"
+		return in.key("Script")
 	}
 	return ""
 }

@@ -2,10 +2,13 @@ package definition
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+
+	"rostra/engine/room"
 )
 
 // TestKeysOfDefinitions: each key of a service's and a check's definition in a file is read, in its modern and its old
@@ -85,7 +88,11 @@ func (c keyCase) check(t *testing.T, in any) {
 
 func (c keyCase) strict(t *testing.T, kind string, err error) {
 	t.Helper()
-	if path, what := misread(kind, err); err == nil || !strings.Contains(fmt.Sprint(path, what), "invalid config key") {
-		t.Errorf("%s_x: %v %v", c.key, path, what)
+	var wrong mistakes
+	if !errors.As(err, &wrong) {
+		t.Fatalf("%s_x: %v", c.key, err)
+	}
+	if told := fmt.Sprint(wrong.told(room.Definition{File: "f", Line: 1, Key: kind})); !strings.HasPrefix(told, "[f:1: invalid config key "+kind+"."+c.key+"_x: ") {
+		t.Errorf("%s_x: %s", c.key, told)
 	}
 }

@@ -5,46 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 
 	"rostra/engine/room"
 )
 
 // Read makes services and checks of the configuration's definitions, in their order. The error is all that is wrong with
-// them, each with file, line and key, in words for people; then nothing is returned beside it. Of two definitions of one ID
-// the last counts, as in Consul, which does not say so; this does, in the log.
+// them, each with file, line, key and name, in words for people; then nothing is returned beside it. Of two definitions of
+// one ID the last counts, as in Consul, which does not say so; this does, in the log.
 func (r Rules) Read(defs []room.Definition, log *slog.Logger) (services []*Service, checks []*Check, err error) {
 	var wrong []error
 	ofService, ofCheck := map[string]int{}, map[string]int{}
 	for _, d := range defs {
-		kind := strings.TrimSuffix(d.Key, "s")
+		s, c, mistaken := r.one(d)
+		if len(mistaken) > 0 {
+			wrong = append(wrong, mistaken.told(d)...)
+			continue
+		}
 		var id string
 		var twice bool
-		raw, err := json.Marshal(d.Value)
-		if err != nil {
-			wrong = append(wrong, located(d, kind, err))
-			continue
-		}
-		if kind == "service" {
-			var s *Service
-			if s, err = r.readService(raw, d.File); err == nil {
-				id = s.Row.ID
-				services, twice = put(services, ofService, id, s)
-			}
+		if s != nil {
+			id = s.Row.ID
+			services, twice = put(services, ofService, id, s)
 		} else {
-			var c *Check
-			if c, err = r.readCheck(raw, d.File); err == nil {
-				id = c.Row.CheckID
-				checks, twice = put(checks, ofCheck, id, c)
-			}
-		}
-		if err != nil {
-			wrong = append(wrong, located(d, kind, err))
-			continue
+			id = c.Row.CheckID
+			checks, twice = put(checks, ofCheck, id, c)
 		}
 		if twice {
-			log.Warn("the configuration defines this twice; this definition counts", kind, id, "at", place(d, ""))
+			log.Warn("the configuration defines this twice; this definition counts", kindOf(d), id, "at", place(d, ""))
 		}
 	}
 	if len(wrong) > 0 {
@@ -53,26 +41,75 @@ func (r Rules) Read(defs []room.Definition, log *slog.Logger) (services []*Servi
 	return services, checks, nil
 }
 
-func (r Rules) readService(raw []byte, file string) (*Service, error) {
-	t, err := ReadService(raw)
-	if err == nil {
-		err = t.united()
-	}
+// kindOf says what is defined: service or check.
+func kindOf(d room.Definition) string { return strings.TrimSuffix(strings.ToLower(d.Key), "s") }
+
+// one makes the service or the check of one definition, or returns all that is wrong with it.
+func (r Rules) one(d room.Definition) (s *Service, c *Check, wrong mistakes) {
+	raw, err := json.Marshal(d.Value)
 	if err != nil {
-		return nil, err
+		return nil, nil, of("", err)
 	}
-	return r.Service(t, file)
+	var sense mistakes
+	if kindOf(d) == "service" {
+		t, form := readService(raw)
+		wrong = append(form, t.united().clear(form)...)
+		s, sense = r.service(t, d.File)
+	} else {
+		in, form := readCheck(raw)
+		wrong = append(form, in.united().clear(form)...)
+		c, sense = r.alone(in, d.File)
+	}
+	return s, c, append(wrong, sense.clear(wrong)...)
 }
 
-func (r Rules) readCheck(raw []byte, file string) (*Check, error) {
-	t, err := ReadCheck(raw)
-	if err == nil {
-		err = t.in.united()
+// Warnings returns what the definitions say that has no effect, or not the one expected, with its place, a line for people
+// each: for who only looks whether they are right. An agent says the same in its log.
+func (r Rules) Warnings(defs []room.Definition) (all []string) {
+	services, first := map[string]bool{}, map[string]string{}
+	var bound []room.Definition
+	for _, d := range defs {
+		s, c, wrong := r.one(d)
+		if len(wrong) > 0 {
+			continue
+		}
+		note := func(path, text string, args ...any) {
+			all = append(all, fmt.Sprintf("%s: %s: ", place(d, path), subject(d, path))+fmt.Sprintf(text, args...))
+		}
+		var id string
+		if s != nil {
+			id = s.Row.ID
+			services[id] = true
+			if s.mesh {
+				note("", noMesh)
+			}
+			if !s.speakable() {
+				note("name", noDNS)
+			}
+			for _, one := range s.remarks {
+				note("", "%s", one)
+			}
+		} else {
+			id = c.Row.CheckID
+			if c.Row.ServiceID != "" {
+				bound = append(bound, d)
+			}
+			for _, one := range c.remarks {
+				note("", "%s", one)
+			}
+		}
+		if at := first[kindOf(d)+id]; at != "" {
+			note("", "the ID %s is defined twice, first at %s; the last one counts", id, at)
+		}
+		first[kindOf(d)+id] = place(d, "")
 	}
-	if err != nil {
-		return nil, err
+	for _, d := range bound {
+		if _, c, _ := r.one(d); !services[c.Row.ServiceID] {
+			all = append(all, fmt.Sprintf("%s: %s: ServiceID %q does not exist in these files; the check is left out unless that service was registered over HTTP",
+				place(d, "service_id"), subject(d, "service_id"), c.Row.ServiceID))
+		}
 	}
-	return r.Check(t, file)
+	return all
 }
 
 // put appends v to the list, or lets it take the place of what has its ID, which seen tells.
@@ -83,53 +120,4 @@ func put[T any](list []T, seen map[string]int, id string, v T) (_ []T, twice boo
 	}
 	seen[id] = len(list)
 	return append(list, v), false
-}
-
-// place names where a definition, or the key at path in it, stands.
-func place(d room.Definition, path string) string {
-	if strings.HasPrefix(d.File, fromFlag) {
-		return d.File
-	}
-	return fmt.Sprintf("%s:%d", d.File, d.LineOf(path))
-}
-
-// located puts an error's place before it, and says what to do if the cause does not.
-func located(d room.Definition, kind string, err error) error {
-	path, what := misread(kind, err)
-	return fmt.Errorf("%s: %w", place(d, path), what)
-}
-
-// misread says what is wrong with a definition of a kind, in words for people, and where in it: a dotted path.
-func misread(kind string, err error) (path string, what error) {
-	key := kind
-	var inner *memberError
-	if errors.As(err, &inner) {
-		path = inner.path
-		key += "." + path
-	}
-	var unknown unknownMember
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &unknown):
-		return path, fmt.Errorf("invalid config key %s: remove it or correct its spelling", key)
-	case errors.As(err, &wrong):
-		return path, fmt.Errorf("%s must be %s, not %s", key, wanted(wrong.Type), wrong.Value)
-	}
-	return path, fmt.Errorf("%s: %w", key, err)
-}
-
-func wanted(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Slice:
-		return "a list"
-	case reflect.Map, reflect.Struct:
-		return "an object"
-	}
-	return "a " + t.String()
 }

@@ -23,15 +23,22 @@ type Rules struct {
 
 // Service makes a service of its text. It may ask the machine's message bus for systemd, and waits 2 s for it at most.
 func (r Rules) Service(t *ServiceText, file string) (*Service, error) {
-	row, err := t.in.row(r.Node)
-	if err != nil {
-		return nil, err
+	s, wrong := r.service(t, file)
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
+	return s, nil
+}
+
+// service makes what can be made of a service's text, and returns all that is wrong with it.
+func (r Rules) service(t *ServiceText, file string) (*Service, mistakes) {
+	row, wrong := t.in.row(r.Node)
 	s := &Service{Row: row, Token: t.Token, Raw: t.Raw, mesh: t.in.mesh()}
 	for i, in := range t.in.Checks {
-		c, err := r.check(in, file)
-		if err != nil {
-			return nil, at(in.place, err)
+		c, inner := r.check(in, file)
+		if len(inner) > 0 {
+			wrong = append(wrong, inner.within(in.place)...)
+			continue
 		}
 		id := in.CheckID
 		if id == "" {
@@ -45,7 +52,7 @@ func (r Rules) Service(t *ServiceText, file string) (*Service, error) {
 		s.bind(c, in, id)
 		s.add(c)
 	}
-	return s, nil
+	return s, wrong
 }
 
 // add gives the service a check. Of two with one ID the last counts.
@@ -76,9 +83,9 @@ func (s *Service) bind(c *Check, in *checkInput, id string) {
 // CheckOf makes a check of a service, under the ID, that is not in the service's own definition: it came over HTTP with an
 // earlier one, and stayed. The service is left as it is.
 func (r Rules) CheckOf(s *Service, t *CheckText, id string) (*Check, error) {
-	c, err := r.check(t.in, "")
-	if err != nil {
-		return nil, err
+	c, wrong := r.check(t.in, "")
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	s.bind(c, t.in, id)
 	return c, nil
@@ -87,18 +94,25 @@ func (r Rules) CheckOf(s *Service, t *CheckText, id string) (*Check, error) {
 // Check makes a check that is registered by itself: the node's, or that of a service it names, which the caller looks for.
 // It may wait like Service.
 func (r Rules) Check(t *CheckText, file string) (*Check, error) {
-	in := t.in
+	c, wrong := r.alone(t.in, file)
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	return c, nil
+}
+
+// alone makes a check that is registered by itself, or returns all that is wrong with it.
+func (r Rules) alone(in *checkInput, file string) (*Check, mistakes) {
+	var wrong mistakes
 	if in.Name == "" {
-		return nil, fault.New(fault.Invalid, "Missing check name")
+		wrong = of("", mended{fault.New(fault.Invalid, "Missing check name"), "add a name"})
 	}
-	switch in.Status {
-	case "", catalog.Passing, catalog.Warning, catalog.Critical:
-	default:
-		return nil, fault.New(fault.Invalid, "Bad check status")
+	if err := in.statusKnown("Bad check status"); err != nil {
+		return nil, append(wrong, err...)
 	}
-	c, err := r.check(in, file)
-	if err != nil {
-		return nil, err
+	c, more := r.check(in, file)
+	if wrong = append(wrong, more...); len(wrong) > 0 {
+		return nil, wrong
 	}
 	c.Row.ServiceID, c.Row.CheckID = in.ServiceID, in.ID
 	if c.Row.CheckID == "" {
@@ -110,26 +124,34 @@ func (r Rules) Check(t *CheckText, file string) (*Check, error) {
 	return c, nil
 }
 
-// check makes a check; its ID and service are the caller's to set.
-func (r Rules) check(in *checkInput, file string) (*Check, error) {
+// statusKnown refuses a first status that is none, with the text.
+func (in *checkInput) statusKnown(text string) mistakes {
 	switch in.Status {
 	case "", catalog.Passing, catalog.Warning, catalog.Critical:
-	default:
-		return nil, fault.New(fault.Invalid, "Status for checks must 'passing', 'warning', 'critical'")
+		return nil
 	}
+	return of(in.key("Status"), mended{fault.New(fault.Invalid, "%s", text), fmt.Sprintf("write passing, warning or critical, not %q", in.Status)})
+}
+
+// check makes a check, or returns all that is wrong with it; its ID and service are the caller's to set.
+func (r Rules) check(in *checkInput, file string) (*Check, mistakes) {
+	wrong := in.statusKnown("Status for checks must 'passing', 'warning', 'critical'")
 	spec, err := in.spec()
 	if err != nil {
-		return nil, err
+		wrong = append(wrong, mistake{"", err})
 	}
 	switch spec.Kind {
 	case check.Script, check.Docker:
 		if err := r.mayRunScript(file); err != nil {
-			return nil, at(in.script(), err)
+			wrong = append(wrong, mistake{in.script(), err})
 		}
 	case check.OSService:
 		if err := findSystemd(); err != nil {
-			return nil, at("os_service", err)
+			wrong = append(wrong, mistake{in.key("OSService"), err})
 		}
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	row := &catalog.Check{Node: r.Node, Name: in.Name, Status: in.Status, Notes: in.Notes,
 		Type: string(spec.Kind), Interval: text(in.Interval, "0s"), Timeout: text(in.Timeout, "0s"), ServiceTags: []string{}}

@@ -1,104 +1,91 @@
 package definition
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/hashicorp/hcl"
+	"rostra/engine/room"
+	"rostra/kit/fault"
+	"rostra/kit/tree"
 )
 
-// ReadServices returns the services of a configuration file's content; ext is the file's extension, which says its format.
-// They are read as the agent will read them, so that nothing is sent of a file that has a mistake, and each has a name and
-// is kept as it was written, in JSON. Other settings in the file are passed over. Errors are for people, and name the key.
-func ReadServices(content []byte, ext string) (all []*ServiceText, err error) {
-	file := map[string]json.RawMessage{}
-	switch ext {
-	case ".json":
-		err = json.Unmarshal(content, &file)
-	case ".hcl":
-		file, err = hclMembers(content)
-	default:
-		err = fmt.Errorf("file has unknown extension; must be .hcl or .json")
+// ReadServices returns the services of a configuration file's content, in their order. They are read as the agent will read
+// them, so that nothing is sent of a file that has a mistake, and each has a name and is kept in JSON. Other settings in the
+// file are passed over. path names the file, and its extension says the format if format is empty; hcl reads JSON, too. The
+// error is all that is wrong, a line for people each, with file, line and key.
+func ReadServices(content []byte, path, format string) (all []*ServiceText, err error) {
+	read := tree.ReaderOf(path, format)
+	if read == nil {
+		return nil, fmt.Errorf("file %s has unknown extension; must be .hcl or .json", path)
+	}
+	content = tree.Trim(content)
+	if len(bytes.TrimSpace(content)) == 0 {
+		return nil, nil
+	}
+	root, err := read(content)
+	var syntax *tree.SyntaxError
+	if errors.As(err, &syntax) {
+		return nil, fmt.Errorf("%s:%d: %w", path, syntax.Line, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	keys := slices.SortedFunc(maps.Keys(file), func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	for _, key := range keys { // as the agent reads them, in capitals or not
-		value, many := file[key], strings.EqualFold(key, "services")
-		if !many && !strings.EqualFold(key, "service") {
-			continue
+	var wrong []error
+	for _, p := range root.Pairs {
+		list, err := stanzas(p)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s:%d: %s: %w", path, p.Line, p.Key, err))
 		}
-		list := []json.RawMessage{value}
-		if many && value[0] == '[' {
-			if err := json.Unmarshal(value, &list); err != nil {
-				return nil, err
-			}
-		}
-		for _, raw := range list {
-			t, err := ReadService(raw)
-			if err == nil {
-				err = t.united()
-			}
-			if err != nil {
-				_, what := misread(key, err)
-				return nil, what
-			}
-			if t.Name == "" {
-				return nil, fmt.Errorf("%s: name is missing", key)
-			}
+		for _, n := range list {
+			t, mistaken := stanza(room.Definition{File: path, Line: n.Line, Key: p.Key}, n)
+			wrong = append(wrong, mistaken...)
 			all = append(all, t)
 		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
 	}
 	return all, nil
 }
 
-// hclMembers returns the members of a file in HCL as JSON. HCL gives every block as a list of maps: a list of one is
-// taken for the map, but where lists of definitions stand.
-func hclMembers(b []byte) (map[string]json.RawMessage, error) {
-	file := map[string]any{}
-	if err := hcl.Unmarshal(b, &file); err != nil {
-		return nil, err
+// stanzas returns the objects under a key of a file that are services; none under other keys.
+func stanzas(p tree.Pair) ([]*tree.Node, error) {
+	one, many := strings.EqualFold(p.Key, "service"), strings.EqualFold(p.Key, "services")
+	list := []*tree.Node{p.Val}
+	if p.Val.Kind == tree.List {
+		list = p.Val.Items
 	}
-	members := map[string]json.RawMessage{}
-	for key, value := range file {
-		raw, err := json.Marshal(unfold(key, value))
-		if err != nil {
-			return nil, err
+	switch {
+	case !one && !many || p.Val.Kind == tree.Null:
+		return nil, nil
+	case one && len(list) > 1:
+		return nil, errors.New("it is given more than once: write services = [ … ], or one services block for each")
+	}
+	for _, n := range list {
+		if n.Kind != tree.Object {
+			return nil, n.NeedObjects()
 		}
-		members[key] = raw
 	}
-	return members, nil
+	return list, nil
 }
 
-// unfold turns every list of one map, at any depth, into that map, unless its key says that it is a list.
-func unfold(key string, v any) any {
-	switch v := v.(type) {
-	case []map[string]any:
-		if !strings.EqualFold(key, "services") && !strings.EqualFold(key, "checks") && len(v) == 1 {
-			return unfold(key, v[0])
-		}
-		list := make([]any, len(v))
-		for i, m := range v {
-			list[i] = unfold("", m)
-		}
-		return list
-	case []any:
-		list := make([]any, len(v))
-		for i, e := range v {
-			list[i] = unfold("", e)
-		}
-		return list
-	case map[string]any:
-		object := map[string]any{}
-		for key, value := range v {
-			object[key] = unfold(key, value)
-		}
-		return object
+// stanza reads one service, whose place d says.
+func stanza(d room.Definition, n *tree.Node) (*ServiceText, []error) {
+	if p := n.Find("checks"); p != nil && p.Val.Kind == tree.Object { // one block of HCL; over HTTP it is a list
+		p.Val = &tree.Node{Kind: tree.List, Line: p.Line, Items: []*tree.Node{p.Val}}
 	}
-	return v
+	d.Value, d.Lines = n.Plain()
+	raw, err := json.Marshal(d.Value)
+	if err != nil {
+		return nil, []error{fmt.Errorf("%s: %w", place(d, ""), err)}
+	}
+	t, wrong := readService(raw)
+	wrong = append(wrong, t.united().clear(wrong)...)
+	if t.Name == "" {
+		wrong = append(wrong, of("", mended{fault.New(fault.Invalid, "Missing service name"), "add a name"}).clear(wrong)...)
+	}
+	return t, wrong.told(d)
 }

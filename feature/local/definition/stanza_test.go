@@ -38,7 +38,7 @@ func TestStanzas(t *testing.T) {
 	for _, test := range []struct{ name, ext, text, want string }{
 		{"whole", ".hcl", stanzaHCL, "[" + stanzaHCLSent + "]"},
 		{"seed", ".json", `{"service": {"name": "web", "tags": ["httpd"], "port": 80, "check": {"script": "curl localhost", "interval": "10s"}}, "key": "web"}`,
-			`[{"name":"web","tags":["httpd"],"port":80,"check":{"script":"curl localhost","interval":"10s"}}]`},
+			`[{"check":{"interval":"10s","script":"curl localhost"},"name":"web","port":80,"tags":["httpd"]}]`},
 		{"blocks", ".hcl", `services { name = "a" } services { name = "b" checks { ttl = "1s" } checks { ttl = "2s" } }`,
 			`[{"name":"a"},{"checks":[{"ttl":"1s"},{"ttl":"2s"}],"name":"b"}]`},
 		{"list", ".hcl", `services = [{ name = "a" }, { name = "b" }]`, `[{"name":"a"},{"name":"b"}]`},
@@ -46,15 +46,15 @@ func TestStanzas(t *testing.T) {
 			`[{"checks":[{"header":{"X":["1"]},"ttl":"1s"}],"meta":{"v":"1"},"name":"a"},{"name":"b"}]`},
 		{"one of many", ".hcl", `services { name = "a" checks { ttl = "1s" } }`, `[{"checks":[{"ttl":"1s"}],"name":"a"}]`},
 		{"json list", ".json", `{"services":[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]}`,
-			`[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b","check":null}]`},
+			`[{"NAME":"a","TaggedAddresses":{"wan":{"Address":"x","Port":1}}},{"name":"b"}]`},
 		{"both", ".json", `{"service":{"name":"a"},"services":[{"name":"b"}]}`, `[{"name":"a"},{"name":"b"}]`},
 		{"mesh", ".hcl", `service { name = "a" connect { sidecar_service { port = 1 } } }`,
 			`[{"connect":{"sidecar_service":{"port":1}},"name":"a"}]`},
-		{"capitals", ".json", `{"Services":[{"Name":"b"}],"Service":{"Name":"a"}}`, `[{"Name":"a"},{"Name":"b"}]`},
+		{"capitals", ".json", `{"Services":[{"Name":"b"}],"Service":{"Name":"a"}}`, `[{"Name":"b"},{"Name":"a"}]`},
 		{"capitals in HCL", ".hcl", `Services { name = "a" } Services { name = "b" }`, `[{"name":"a"},{"name":"b"}]`},
 		{"none", ".json", `{"server":true}`, `null`},
 	} {
-		got, err := ReadServices([]byte(test.text), test.ext)
+		got, err := ReadServices([]byte(test.text), "f"+test.ext, "")
 		var raws []json.RawMessage
 		for _, t := range got {
 			raws = append(raws, t.Raw)
@@ -65,21 +65,22 @@ func TestStanzas(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ ext, text, want string }{
-		{".yaml", "a: 1", "file has unknown extension; must be .hcl or .json"},
-		{".json", `{"service":`, "unexpected end of JSON input"},
-		{".json", `{"service":{"name":"a"}} x`, "invalid character 'x' after top-level value"},
-		{".hcl", `service { name = "a" } service { name = "b" }`, "service: json: a definition must be an object"},
-		{".hcl", `service { port = 1 }`, "service: name is missing"},
-		{".hcl", `service { name = "a" prot = 1 }`, "invalid config key service.prot: remove it or correct its spelling"},
-		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, "invalid config key services.check.tttl: remove it or correct its spelling"},
-		{".json", `{"services":[1]}`, "services: json: a definition must be an object"},
-		{".json", `{"service":{"name":"a","meta":"x"}}`, "service.meta must be an object, not string"},
-		{".json", `{"service":{"name":1}}`, "service.name must be a string, not number"},
-		{".hcl", `service { name = "a" port = "80" }`, "service.port must be a whole number, not string"},
-		{".json", `{"service":null}`, "service: name is missing"},
-		{".json", `{"Service":{"name":"a","checks":[{"TTL":30}]}}`, `Service.checks.0.TTL: a number has no unit here; write a text like "10s"`},
+		{".yaml", "a: 1", "file f.yaml has unknown extension; must be .hcl or .json"},
+		{".json", `{"service":`, "f.json:1: cannot read the JSON: the { of this line is never closed: add a } where it ends"},
+		{".json", `{"service":{"name":"a"}} x`, "f.json:1: cannot read the JSON: invalid character 'x' after top-level value"},
+		{".hcl", "service { name = \"a\" }\nservice { name = \"b\" }", "f.hcl:1: service: it is given more than once: write services = [ … ], or one services block for each"},
+		{".hcl", `service { port = 1 }`, "f.hcl:1: service: Missing service name: add a name"},
+		{".hcl", `service { name = "a" prot = 1 }`, `f.hcl:1: invalid config key service.prot of "a": did you mean service.port?`},
+		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, `f.json:1: invalid config key service.check.tttl of "a": did you mean service.check.ttl?`},
+		{".json", `{"services":[1]}`, "f.json:1: services: expected a list of objects, got the number 1: write [{ … }]"},
+		{".json", `{"service":{"name":"a","meta":"x"}}`, `f.json:1: service.meta of "a": expected an object, got the string "x": write a block, { … }`},
+		{".json", `{"service":{"name":1}}`, `f.json:1: service.name: expected a string, got the number 1: write it in quotes, "1"`},
+		{".hcl", `service { name = "a" port = "80" }`, `f.hcl:1: service.port of "a": expected a whole number, got the string "80": write 80 without quotes`},
+		{".hcl", "\nservices {\n name = \"a\"\n prot = 1\n}\nservices {\n port = \"x\"\n}", `f.hcl:4: invalid config key service.prot of "a": did you mean service.port?` + "\n" +
+			`f.hcl:7: service.port: expected a whole number, got the string "x": write a number, without quotes`},
+		{".json", `{"Service":{"name":"a","checks":[{"TTL":30}]}}`, `f.json:1: service.checks.0.TTL of "a": expected a duration, got the number 30: add a unit and quotes, such as "30s"`},
 	} {
-		if _, err := ReadServices([]byte(test.text), test.ext); err == nil || err.Error() != test.want {
+		if _, err := ReadServices([]byte(test.text), "f"+test.ext, ""); err == nil || err.Error() != test.want {
 			t.Errorf("%s %s: %v\nwant %s", test.ext, test.text, err, test.want)
 		}
 	}
@@ -95,7 +96,7 @@ func FuzzStanzas(f *testing.F) {
 		if isHCL {
 			ext = ".hcl"
 		}
-		stanzas, err := ReadServices([]byte(text), ext)
+		stanzas, err := ReadServices([]byte(text), "f"+ext, "")
 		if err != nil {
 			return
 		}
