@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -92,6 +93,12 @@ type conn struct {
 	framed atomic.Bool   // it is HTTP/2 without TLS
 	above  *tls.Conn     // nil without TLS
 	closed atomic.Bool
+	deaf   atomic.Bool // while a short write is answered; see Server.attend
+
+	wait sync.Mutex // guards the three
+	due  time.Time  // the read deadline that is asked for; zero: none
+	set  time.Time  // the one the socket has
+	in   int        // reads that go on
 }
 
 // An answer is sent in pieces, since a deadline is for one write. In small ones a large answer costs half as much again.
@@ -103,19 +110,25 @@ var preface = []byte("PRI * HTTP/2.0")
 
 // Read reads what the client sends.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.deaf.Load() {
+		return 0, nil
+	}
+	c.enter()
 	n, err := c.Conn.Read(p)
+	c.leave()
 	if n > 0 && c.stage.Load() == silent {
 		c.stage.Store(talking)
 		seen := min(n, len(preface))
 		c.framed.Store(bytes.Equal(p[:seen], preface[:seen]))
 		if c.first > 0 {
 			c.urged.Store(true)
-			_ = c.Conn.SetReadDeadline(time.Now().Add(c.first))
+			_ = c.until(time.Now().Add(c.first))
 		}
 	}
 	switch {
+	case err == nil:
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		c.gone.Store(err != nil)
+		c.gone.Store(true)
 	case c.urged.Swap(false):
 		c.gone.Store(true)
 		c.conns.slow(c.RemoteAddr().String(), "did not send what it had begun")
@@ -125,8 +138,11 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // SetReadDeadline takes the end of a handshake, and of headers that have not begun, for what they are.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	left := time.Until(t)
-	bound := !t.IsZero() && left > 0
+	var left time.Duration
+	if !t.IsZero() {
+		left = time.Until(t)
+	}
+	bound := left > 0
 	switch c.stage.Load() {
 	case greeting:
 		if bound {
@@ -141,7 +157,40 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		}
 	}
 	c.urged.Store(bound)
-	return c.Conn.SetReadDeadline(t)
+	return c.until(t)
+}
+
+// until sets the read deadline. The socket learns of it when somebody reads: net/http sets and clears several for each
+// request, and mostly has read all of it by then.
+func (c *conn) until(t time.Time) error {
+	c.wait.Lock()
+	defer c.wait.Unlock()
+	c.due = t
+	if c.in == 0 {
+		return nil
+	}
+	return c.apply()
+}
+
+func (c *conn) enter() {
+	c.wait.Lock()
+	defer c.wait.Unlock()
+	c.in++
+	_ = c.apply() // of a closed connection, and then the read says so
+}
+
+func (c *conn) leave() {
+	c.wait.Lock()
+	defer c.wait.Unlock()
+	c.in--
+}
+
+func (c *conn) apply() error {
+	if c.due.Equal(c.set) {
+		return nil
+	}
+	c.set = c.due
+	return c.Conn.SetReadDeadline(c.due)
 }
 
 // SetWriteDeadline bounds all writes together, each piece of them is bounded anyway.
@@ -178,7 +227,11 @@ func (c *conn) Write(p []byte) (n int, err error) {
 			break
 		}
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && c.asked.Load() == 0 {
+	switch {
+	case err == nil:
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		c.gone.Store(true) // as a read would have found a moment later
+	case c.asked.Load() == 0:
 		c.conns.slow(c.RemoteAddr().String(), "did not take its answer")
 	}
 	return n, err
