@@ -167,3 +167,35 @@ func TestForcedToLeaveWhileJoining(t *testing.T) {
 		time.Sleep(10 * time.Second)
 	})
 }
+
+// TestKeysOfWhoIsGone: while one member of a WAN pool is not heard and not yet known to have failed, an operation on the keys ends
+// sooner than who asked for it gives up the server that does it (engine/server, elsewhere: 9 s), and says that one is missing.
+func TestKeysOfWhoIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		n.Default(simnet.Link{Delay: time.Millisecond, Jitter: time.Millisecond})
+		wide := func(o *Options) { o.WAN = true }
+		a, b, c := inBubble(t, "a", n.Host("10.0.0.1"), wide), inBubble(t, "b", n.Host("10.0.0.2"), wide), inBubble(t, "c", n.Host("10.0.0.3"), wide)
+		for _, p := range []*Pool{b, c} {
+			if _, err := p.Join(context.Background(), []string{"10.0.0.1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		n.Partition([]string{"10.0.0.3"})
+		began := time.Now()
+		r, err := a.Keys(context.Background(), ListKeys, nil, 0)
+		if took := time.Since(began); took >= 9*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if r.Nodes != 3 || r.Responses != 2 || err == nil {
+			t.Errorf("%+v %v", r, err)
+		}
+		for _, p := range []*Pool{a, b, c} {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(time.Minute) // what goes on ends with its time
+	})
+}

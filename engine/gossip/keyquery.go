@@ -40,6 +40,11 @@ const keyQuery = "rostra:keys"
 // keyAsksLimit is how many operations wait in a member for its disk; those beyond are not answered and count as missing.
 const keyAsksLimit = 16
 
+// keyTime is how long the answers of one round are waited for, at most: Serf's own time grows with the pool, and on a WAN is 8 s
+// for a handful. Two rounds must be over before the agent or server that asked for them gives up the one that does it
+// (9 s for another datacenter's), or it would not learn who is missing.
+const keyTime = 4 * time.Second
+
 // listLimit is how many bytes of keys fit into an answer; Serf allows 1024 for all of it.
 const listLimit = 800
 
@@ -67,11 +72,11 @@ func (p *Pool) Keys(ctx context.Context, op KeyOp, key []byte, relay int) (KeyRe
 	return r, nil
 }
 
-// askKeys asks all and collects answers of members that are not in from yet, until all have answered or Serf's time for a
-// query is over.
+// askKeys asks all and collects answers of members that are not in from yet, until all have answered or the time is over.
 func (p *Pool) askKeys(ctx context.Context, op KeyOp, key []byte, relay int, r *KeyReport, from map[string]bool) error {
 	params := p.serf.DefaultQueryParams()
 	params.RelayFactor = uint8(relay)
+	params.Timeout = min(params.Timeout, keyTime)
 	payload := append([]byte{byte(op)}, key...)
 	if op == ListKeys {
 		payload = payload[:1]

@@ -277,12 +277,14 @@ type state struct {
 	meta    room.Meta
 	touched time.Time
 	dead    bool // the agent is stopping
+
+	followed bool // a stream to a server is there
 }
 
 func (c *cells) look(one *cell, o room.Options) state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := state{now: one.now, next: one.next, changed: c.changed, err: one.err, touched: c.touched, dead: c.ended}
+	s := state{now: one.now, next: one.next, changed: c.changed, err: one.err, touched: c.touched, dead: c.ended, followed: c.subs != nil}
 	index := uint64(0)
 	if one.now != nil {
 		index = one.now.Answer.Index
@@ -355,7 +357,8 @@ func answerOf(s state) room.Answer {
 	return s.now.Answer
 }
 
-// first waits for the cell's first answer, for the hold time at most; not at all while no server is known.
+// first waits for the cell's first answer, for the hold time at most; not at all while no server is known, or gossip knows
+// none that lives and none tells anything, though it is tried all the time (follow).
 func (c *cells) first(ctx context.Context, r *Remote, one *cell, o room.Options) (state, error) {
 	end := time.NewTimer(r.opts.Hold)
 	defer end.Stop()
@@ -369,7 +372,7 @@ func (c *cells) first(ctx context.Context, r *Remote, one *cell, o room.Options)
 		case s.dead:
 			return s, fault.ErrNoLeader
 		}
-		if _, known := r.choice.pick(); !known {
+		if _, known := r.choice.pick(); !known || !s.followed && r.choice.living() == 0 {
 			return s, ErrNoServers
 		}
 		select {

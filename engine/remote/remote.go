@@ -136,9 +136,9 @@ const (
 )
 
 // ask asks one server after the other, for as long as the hold time allows: when one surely did not get the question, or,
-// if that can do no harm, when it may have. A server that has no room for it is asked once, and stays the one that this agent
+// as the risk allows, when it may have. A server that has no room for it is asked once, and stays the one that this agent
 // talks to. Where gossip says that no server lives each is tried once, for it may be wrong.
-func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.Context, *relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
+func ask[T any](ctx context.Context, r *Remote, risk relay.Risk, one func(context.Context, *relay.Client) (T, room.Meta, error)) (T, room.Meta, error) {
 	var v T
 	var meta room.Meta
 	if err := r.admit(); err != nil {
@@ -171,7 +171,7 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.
 		case fault.Is(err, fault.Elsewhere):
 			full, over = append(full, server.ID), err
 			continue
-		case !fault.Is(err, fault.NotApplied) && !(harmless && fault.Is(err, fault.Unknown)):
+		case !fault.Is(err, fault.NotApplied) && (risk == relay.Single || !fault.Is(err, fault.Unknown)):
 			return v, meta, err
 		}
 		r.stats.failed.Add(1)
@@ -189,6 +189,9 @@ func ask[T any](ctx context.Context, r *Remote, harmless bool, one func(context.
 			return v, meta, err
 		case <-end.C:
 			rest.Stop()
+			if risk == relay.Repeatable && fault.Is(err, fault.Unknown) {
+				return v, meta, err
+			}
 			return v, meta, fault.ErrNoLeader
 		}
 	}
@@ -201,14 +204,14 @@ func (r *Remote) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 	if err != nil {
 		return nil, room.Meta{}, err
 	}
-	return ask(ctx, r, false, func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
+	return ask(ctx, r, relay.Single, func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
 		return to.Apply(ctx, c.Name(), raw, false, o)
 	})
 }
 
-// Call runs a procedure on a server. Those that any server may run change nothing and are asked again of another.
+// Call runs a procedure on a server. Those that any server may run can be run again, by another (room.Door).
 func (r *Remote) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
-	return ask(ctx, r, o.Consistency == httpd.Stale, func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
+	return ask(ctx, r, relay.RiskOf(p, o), func(ctx context.Context, to *relay.Client) (room.Result, room.Meta, error) {
 		return to.Call(ctx, p, o)
 	})
 }
@@ -218,7 +221,7 @@ func (r *Remote) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 	if r.local(q, o) {
 		return r.cells.read(ctx, r, q, o)
 	}
-	return ask(ctx, r, true, func(ctx context.Context, to *relay.Client) (room.Answer, room.Meta, error) {
+	return ask(ctx, r, relay.Harmless, func(ctx context.Context, to *relay.Client) (room.Answer, room.Meta, error) {
 		return to.Read(ctx, q, o)
 	})
 }
@@ -257,7 +260,7 @@ func (r *Remote) Archive(ctx context.Context, o room.Options) (func(io.Writer) e
 		write func(io.Writer) error
 		index uint64
 	}
-	a, _, err := ask(ctx, r, true, func(_ context.Context, to *relay.Client) (a archive, m room.Meta, err error) {
+	a, _, err := ask(ctx, r, relay.Harmless, func(_ context.Context, to *relay.Client) (a archive, m room.Meta, err error) {
 		a.write, a.index, err = to.Archive(ctx, o)
 		return a, m, err
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rostra/engine/gossip"
+	"rostra/engine/relay"
 	"rostra/engine/room"
 	"rostra/engine/roster"
 	"rostra/engine/server"
@@ -218,6 +219,13 @@ func TestWithoutServers(t *testing.T) {
 	if n := agent.Counters()["remote.calls"] - tried; n != 2 {
 		t.Errorf("%d calls", n)
 	}
+	agent.opts.Hold = time.Hour // which they do not wait for
+	if _, _, err := agent.Read(context.Background(), get{"c"}, stale); !errors.Is(err, ErrNoServers) {
+		t.Errorf("a stale read of what was never seen, where gossip knows no living server: %v", err)
+	}
+	if _, err := agent.Watch(context.Background(), get{"c"}, byDefault); !errors.Is(err, ErrNoServers) {
+		t.Errorf("a watch of what was never seen, where gossip knows no living server: %v", err)
+	}
 	l.roster.Set()
 	for _, o := range []room.Options{byDefault, stale, {Index: 7}} {
 		if _, _, err := agent.Read(context.Background(), get{"c"}, o); !errors.Is(err, ErrNoServers) {
@@ -330,4 +338,44 @@ func (c *choice) held() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
+}
+
+// changer is a procedure that any server may run and that changes something.
+type changer struct {
+	whoami
+	changes bool
+}
+
+func (c *changer) Changes() bool { return c.changes }
+
+// TestRisk: what may have been done is asked of another as its risk allows, and if nobody answers it is unknown whether what
+// changes something was done.
+func TestRisk(t *testing.T) {
+	l := newLab(t, 1)
+	l.leader()
+	agent := l.agent()
+	agent.opts.Hold = 50 * time.Millisecond
+	silent := fault.New(fault.Unknown, "no answer")
+	for _, test := range []struct {
+		what string
+		risk relay.Risk
+		want error
+		once bool
+	}{
+		{"a read", relay.Harmless, fault.ErrNoLeader, false},
+		{"a procedure of the leader", relay.RiskOf(&whoami{}, byDefault), silent, true},
+		{"one that changes something, of the leader", relay.RiskOf(&changer{changes: true}, byDefault), silent, true},
+		{"one of any server", relay.RiskOf(&whoami{}, stale), fault.ErrNoLeader, false},
+		{"one of any server that changes nothing this time", relay.RiskOf(&changer{}, stale), fault.ErrNoLeader, false},
+		{"one of any server that changes something", relay.RiskOf(&changer{changes: true}, stale), silent, false},
+	} {
+		calls := 0
+		_, _, err := ask(context.Background(), agent, test.risk, func(context.Context, *relay.Client) (int, room.Meta, error) {
+			calls++
+			return 0, room.Meta{}, silent
+		})
+		if !errors.Is(err, test.want) || (calls == 1) != test.once {
+			t.Errorf("%s: %v after %d calls", test.what, err, calls)
+		}
+	}
 }

@@ -25,6 +25,7 @@ type Door interface {
 	// Watch returns a live answer. The caller closes it.
 	Watch(ctx context.Context, q Query, o Options) (Watch, error)
 	// Call runs a named procedure on the server that answers: the leader, with Stale any server, with o.Server that one.
+	// What any server may run is run again by another if the first does not answer, so it must be repeatable.
 	Call(ctx context.Context, p Procedure, o Options) (Result, Meta, error)
 }
 
@@ -138,6 +139,10 @@ type Procedure interface {
 	Allowed(d authz.Decider) error
 	Call(ctx context.Context, h *Host) (Result, error)
 }
+
+// Changer is a Procedure that any server may run and that may change something, which it then may do twice, as nobody knows
+// whether a server that does not answer has done it.
+type Changer interface{ Changes() bool }
 
 // Watch is a live answer to one Query, shared with everybody who asks the same.
 type Watch interface {

@@ -133,8 +133,8 @@ func (s *Server) reachable(o room.Options) ([]roster.Server, error) {
 const elsewhereTime = 2 * time.Second
 
 // elsewhere asks the servers that may answer, one after the other, until one does. What a server surely did not get goes to
-// the next; what it may have got too, if it changes nothing.
-func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless bool, ask func(context.Context, *relay.Client, room.Options) (T, room.Meta, error)) (T, room.Meta, error) {
+// the next; what it may have got too, as the risk allows.
+func elsewhere[T any](s *Server, ctx context.Context, o room.Options, risk relay.Risk, ask func(context.Context, *relay.Client, room.Options) (T, room.Meta, error)) (T, room.Meta, error) {
 	var none T
 	if o.Datacenter != "" && o.Datacenter != s.opts.Datacenter {
 		s.opts.Metrics.Counter("rpc.cross-dc", metric.Label{Name: "datacenter", Value: o.Datacenter}).Inc()
@@ -158,7 +158,7 @@ func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless b
 		if err == nil || ctx.Err() != nil || !fault.Is(err, fault.NotApplied) && !fault.Is(err, fault.Unknown) && !fault.Is(err, fault.Elsewhere) {
 			return v, meta, err
 		}
-		if patient.Err() != nil || fault.Is(err, fault.Unknown) && !harmless {
+		if patient.Err() != nil || fault.Is(err, fault.Unknown) && risk == relay.Single {
 			break
 		}
 	}
@@ -168,9 +168,9 @@ func elsewhere[T any](s *Server, ctx context.Context, o room.Options, harmless b
 	s.opts.Log.Debug("no server of the datacenter answers", "datacenter", o.Datacenter, "error", err)
 	switch {
 	case fault.Is(err, fault.Elsewhere):
-	case harmless || fault.Is(err, fault.NotApplied):
+	case risk == relay.Harmless || fault.Is(err, fault.NotApplied):
 		err = errUnreachable
-	case patient.Err() != nil:
+	case patient.Err() != nil || risk == relay.Repeatable:
 		err = fault.New(fault.Unknown, "%s; the request may have been carried out: %s", errUnreachable, err)
 	}
 	return none, room.Meta{}, err
@@ -182,7 +182,7 @@ func (s *Server) archiveElsewhere(ctx context.Context, o room.Options) (func(io.
 		write func(io.Writer) error
 		index uint64
 	}
-	a, _, err := elsewhere(s, ctx, o, true, func(_ context.Context, to *relay.Client, o room.Options) (a archive, m room.Meta, err error) {
+	a, _, err := elsewhere(s, ctx, o, relay.Harmless, func(_ context.Context, to *relay.Client, o room.Options) (a archive, m room.Meta, err error) {
 		a.write, a.index, err = to.Archive(ctx, o)
 		return a, m, err
 	})
@@ -192,7 +192,7 @@ func (s *Server) archiveElsewhere(ctx context.Context, o room.Options) (func(io.
 // unarchiveElsewhere sends an archive to another datacenter. It can be read once, so one server is tried.
 func (s *Server) unarchiveElsewhere(ctx context.Context, r io.Reader, o room.Options) error {
 	var once sync.Once
-	_, _, err := elsewhere(s, ctx, o, false, func(_ context.Context, to *relay.Client, o room.Options) (n struct{}, m room.Meta, err error) {
+	_, _, err := elsewhere(s, ctx, o, relay.Single, func(_ context.Context, to *relay.Client, o room.Options) (n struct{}, m room.Meta, err error) {
 		err = errUnreachable
 		once.Do(func() { err = to.Unarchive(ctx, r, o) })
 		return n, m, err

@@ -19,7 +19,7 @@ func (s *Server) Read(ctx context.Context, q room.Query, o room.Options) (room.A
 		return room.Answer{}, room.Meta{}, err
 	}
 	if !s.own(o) {
-		return elsewhere(s, ctx, o, true, func(ctx context.Context, to *relay.Client, o room.Options) (room.Answer, room.Meta, error) {
+		return elsewhere(s, ctx, o, relay.Harmless, func(ctx context.Context, to *relay.Client, o room.Options) (room.Answer, room.Meta, error) {
 			return to.Read(ctx, q, o)
 		})
 	}

@@ -158,7 +158,7 @@ func (s *Server) Apply(ctx context.Context, c room.Command, o room.Options) (roo
 		if err != nil {
 			return nil, room.Meta{}, err
 		}
-		return elsewhere(s, ctx, o, false, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+		return elsewhere(s, ctx, o, relay.Single, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Apply(ctx, c.Name(), entry, false, o)
 		})
 	}
@@ -222,8 +222,7 @@ func (s *Server) decider(room.Options) authz.Decider { return authz.AllowAll{} }
 // Call runs a procedure: on the leader, with Stale here, with o.Server on that server.
 func (s *Server) Call(ctx context.Context, p room.Procedure, o room.Options) (room.Result, room.Meta, error) {
 	if !s.own(o) {
-		harmless := o.Consistency == httpd.Stale // others may change something, and are not run twice
-		return elsewhere(s, ctx, o, harmless, func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
+		return elsewhere(s, ctx, o, relay.RiskOf(p, o), func(ctx context.Context, to *relay.Client, o room.Options) (room.Result, room.Meta, error) {
 			return to.Call(ctx, p, o)
 		})
 	}

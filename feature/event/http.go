@@ -105,6 +105,9 @@ func (a handlers) list(r *httpd.Request) (httpd.Reply, error) {
 // Name is the Procedure's name on the wire.
 func (p *Fire) Name() string { return "event.fire" }
 
+// Changes implements room.Changer. An event that is fired twice is delivered once: its ID is the same.
+func (p *Fire) Changes() bool { return true }
+
 // Allowed asks event:write on the name. Consul says no more than that it is denied.
 func (p *Fire) Allowed(d authz.Decider) error {
 	if authz.Require(d, authz.Event, authz.Write, p.Event.Name) != nil {

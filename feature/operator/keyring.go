@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -70,13 +71,21 @@ func (k *keyringAsk) Allowed(d authz.Decider) error {
 	return authz.Require(d, authz.Keyring, authz.Write, "")
 }
 
+// Changes implements room.Changer. All operations on keyrings may be repeated.
+func (k *keyringAsk) Changes() bool { return gossip.KeyOp(k.Op) != gossip.ListKeys }
+
 // Call implements room.Procedure.
 func (k *keyringAsk) Call(ctx context.Context, h *room.Host) (room.Result, error) {
 	r := &keyringReport{Datacenters: h.Roster.Datacenters()}
-	if k.WAN && h.WAN != nil {
-		r.Pools = append(r.Pools, k.ask(ctx, h.WAN, true, h.Self.Datacenter))
+	if !k.WAN || h.WAN == nil {
+		r.Pools = []keyringPool{k.ask(ctx, h.LAN, false, h.Self.Datacenter)}
+		return r, nil
 	}
-	r.Pools = append(r.Pools, k.ask(ctx, h.LAN, false, h.Self.Datacenter))
+	r.Pools = make([]keyringPool, 2)
+	var both sync.WaitGroup
+	both.Go(func() { r.Pools[0] = k.ask(ctx, h.WAN, true, h.Self.Datacenter) })
+	r.Pools[1] = k.ask(ctx, h.LAN, false, h.Self.Datacenter)
+	both.Wait()
 	return r, nil
 }
 
