@@ -171,7 +171,7 @@ func verbCert(set *flag.FlagSet) func(*cli.Call) int {
 	set.StringVar(&o.ca, "ca", "#DOMAIN#-agent-ca.pem", "The `file` of the CA's certificate; #DOMAIN# stands for the domain. Default: #DOMAIN#-agent-ca.pem.")
 	set.StringVar(&o.key, "key", "#DOMAIN#-agent-ca-key.pem", "The `file` of the CA's key; #DOMAIN# stands for the domain. Default: #DOMAIN#-agent-ca-key.pem.")
 	set.Var(&o.names, "additional-dnsname", "Further DNS `name`; localhost is always there; may be repeated.")
-	set.Var(&o.addresses, "additional-ipaddress", "Further IP `address`; 127.0.0.1 is always there; may be repeated.")
+	set.Var(&o.addresses, "additional-ipaddress", "Further IP `address`; 127.0.0.1 is there without, but for -cli; may be repeated.")
 	return func(c *cli.Call) int {
 		if c.TooMany(0) {
 			return 1
@@ -265,8 +265,9 @@ func (o *order) subject(kind string) (s cert.Subject, err error) {
 		s.DNS = append(s.DNS, node+"."+s.Name)
 	}
 	s.DNS = unique(append(s.DNS, s.Name, "localhost"))
-	s.IPs = append(s.IPs, net.IPv4(127, 0, 0, 1))
-	s.Peer = !o.cli
+	if s.Peer = !o.cli; s.Peer {
+		s.IPs = append(s.IPs, net.IPv4(127, 0, 0, 1))
+	}
 	return s, nil
 }
 

@@ -54,7 +54,7 @@ func TestCertificatesSay(t *testing.T) {
 		{"-server", "dc1-server-consul-0.pem", "server.dc1.consul localhost", "[127.0.0.1]", peer, 365},
 		{"-server -node n1 -days 30", "dc1-server-consul-1.pem", "n1.server.dc1.consul server.dc1.consul localhost", "[127.0.0.1]", peer, 30},
 		{"-client -dc dc2 -additional-dnsname a.b -additional-dnsname localhost", "dc2-client-consul-0.pem", "a.b localhost client.dc2.consul", "[127.0.0.1]", peer, 365},
-		{"-cli -additional-ipaddress ::1", "dc1-cli-consul-0.pem", "cli.dc1.consul localhost", "[::1 127.0.0.1]", nil, 365},
+		{"-cli -additional-ipaddress ::1", "dc1-cli-consul-0.pem", "cli.dc1.consul localhost", "[::1]", nil, 365},
 	} {
 		run(t, append([]string{"tls", "cert", "create"}, strings.Fields(test.args)...)...)
 		c := parsed(t, test.file)
