@@ -256,8 +256,13 @@ func (k *keeper) saveStateOf(id string) error {
 	return k.files.saveState(st)
 }
 
-// restoreState gives a TTL check the state it had, if that still counts.
+// restoreState gives a TTL check the state it had, if that still counts. Another that is kept on disk starts critical, whatever
+// its definition says: that was for the first time, and since then what it asks may have died (spec agent.md §2).
 func (k *keeper) restoreState(c *checked) {
+	if c.source == fromHTTP {
+		c.row = c.row.Copy()
+		c.row.Status = catalog.Critical
+	}
 	if k.files.dir == "" || c.ttl() == 0 {
 		return
 	}

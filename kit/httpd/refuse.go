@@ -3,9 +3,12 @@ package httpd
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 )
 
 // refusal is why a client was not served. Each is counted.
@@ -95,7 +98,18 @@ func (c *conn) ousted() {
 	case c.gone.Load() || c.conns.stopping.Load():
 	case c.stage.Load() == greeting:
 		c.conns.tell(unsecure, c.RemoteAddr().String(), "it failed in the TLS handshake")
-	case c.multiplexed():
+	case c.multiplexed() && !c.parted():
 		c.conns.tell(garbage, c.RemoteAddr().String(), "it broke the protocol (HTTP/2)")
 	}
+}
+
+// parted reports whether a client has ended TLS, as it should: below TLS that looks like any other record. A connection that is
+// being closed can be read to learn it, since nobody else waits for it any longer than a deadline that is over.
+func (c *conn) parted() bool {
+	if c.above == nil {
+		return false
+	}
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	_, err := c.above.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF)
 }

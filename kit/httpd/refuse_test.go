@@ -163,3 +163,43 @@ func TestGarbageIsNotWhoIsHere(t *testing.T) {
 		t.Errorf("counted %v", n)
 	}
 }
+
+// TestPartingUnderTLS: clients of HTTP/2 that end TLS and leave, before a request, after one or after a ping, are no garbage.
+func TestPartingUnderTLS(t *testing.T) {
+	lender := httptest.NewTLSServer(http.NotFoundHandler())
+	defer lender.Close()
+	certs := &tls.Config{Certificates: lender.TLS.Certificates}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serveOn(t, Options{}, bigRoutes(nil), Port{Listener: l, TLS: func() *tls.Config { return certs }})
+	trust := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+	for range 20 {
+		transport := &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}
+		resp, err := (&http.Client{Transport: transport}).Get("https://" + l.Addr().String() + "/v1/any")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.ProtoMajor != 2 {
+			t.Fatal(resp.Proto)
+		}
+		transport.CloseIdleConnections()
+		for _, sent := range []string{"", h2 + "\x00\x00\x00\x04\x00\x00\x00\x00\x00", h2 + "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"} {
+			c, err := tls.Dial("tcp", l.Addr().String(), trust)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(c, sent)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "an end of the connections", func() bool { return s.Counters()["http.connections"] == 0 })
+	if n := s.Counters(); n["http.refused.garbage"] != 0 || n["http.refused.tls"] != 0 {
+		t.Errorf("counted %v", n)
+	}
+}

@@ -28,6 +28,7 @@ const (
 	packEvery  = 100 * time.Millisecond
 	redial     = 5 * time.Second
 	sendTime   = time.Second // how long a write may take
+	sayAgain   = time.Minute // without a failure, before one is told
 )
 
 // Target is one that metrics are sent to.
@@ -35,7 +36,7 @@ type Target struct {
 	Dialect Dialect
 	Address string
 	Tags    []string // "name:value", of every metric; DogStatsd only
-	// Failed is told of the first failure after a success. It is called by Run.
+	// Failed is told of a failure if there was none in the minute before. It is called by the function that Push returns.
 	Failed func(error)
 }
 
@@ -47,7 +48,7 @@ type target struct {
 	dropped  atomic.Uint64
 	conn     net.Conn
 	pending  []byte
-	failing  bool
+	failed   time.Time // last
 	dialed   time.Time
 }
 
@@ -188,16 +189,15 @@ func (t *target) flush() {
 			t.dialed = time.Time{} // a packet that was refused says nothing about the next
 		}
 		t.fail(fmt.Errorf("cannot send metrics to %s: %w", t.Address, err))
-		return
 	}
-	t.failing = false
 }
 
+// fail tells of a failure. A packet that was sent is no sign that all is well: where nobody listens every second one is refused.
 func (t *target) fail(err error) {
-	if !t.failing && t.Failed != nil {
+	if t.Failed != nil && time.Since(t.failed) > sayAgain {
 		t.Failed(err)
 	}
-	t.failing = true
+	t.failed = time.Now()
 }
 
 func (t *target) dial() error {

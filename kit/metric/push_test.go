@@ -147,3 +147,28 @@ func TestFailingTarget(t *testing.T) {
 		t.Errorf("%d dropped, want %d", n, queued)
 	}
 }
+
+// TestNobodyListens: over UDP a packet that nobody takes is only refused with the next one, and the first of a new socket never; it
+// is told once all the same.
+func TestNobodyListens(t *testing.T) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	one := &target{Target: Target{Address: c.LocalAddr().String(), Failed: func(error) { told++ }}}
+	_ = c.Close()
+	refused := 0
+	for range 20 {
+		one.pending = append(one.pending, "x:1|c\n"...)
+		if one.flush(); one.conn == nil {
+			refused++
+		}
+	}
+	if refused < 2 || told != 1 {
+		t.Errorf("told %d times of %d refusals", told, refused)
+	}
+	if one.conn != nil {
+		_ = one.conn.Close()
+	}
+}
