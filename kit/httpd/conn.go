@@ -193,6 +193,11 @@ func (c *conn) apply() error {
 	return c.Conn.SetReadDeadline(c.due)
 }
 
+// SetDeadline sets both.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
 // SetWriteDeadline bounds all writes together, each piece of them is bounded anyway.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	if c.stage.Load() == greeting && !t.IsZero() {
