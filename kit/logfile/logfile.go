@@ -58,9 +58,6 @@ func Open(o Options) (*File, error) {
 	if info, err := os.Stat(o.Path); err == nil && info.IsDir() || strings.HasSuffix(filepath.ToSlash(o.Path), "/") {
 		f.path = filepath.Join(o.Path, o.Name)
 	}
-	if err := o.FS.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of %s: %w", f.path, err)
-	}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -70,7 +67,11 @@ func Open(o Options) (*File, error) {
 // Path is where the file is.
 func (f *File) Path() string { return f.path }
 
+// open opens the file, or makes it and its directory.
 func (f *File) open() error {
+	if err := f.FS.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return fmt.Errorf("cannot make the directory of %s: %w", f.path, err)
+	}
 	file, err := f.FS.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, perm)
 	if err != nil {
 		return err

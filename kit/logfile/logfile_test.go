@@ -156,6 +156,17 @@ func TestGoesOn(t *testing.T) {
 	if got := content(t, path) + content(t, path+".1"); got != "new\nbefore\nafter\n" {
 		t.Errorf("they hold %q", got)
 	}
+	if err := os.Rename(dir, dir+".away"); err != nil { // with all that is in it
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir + ".away") })
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f, "in a new directory")
+	if got := content(t, path); got != "in a new directory\n" {
+		t.Errorf("it holds %q", got)
+	}
 }
 
 // TestTrouble: a full disk costs lines, not the file; when there is space again it goes on.
