@@ -28,14 +28,6 @@ type mistakes []mistake
 func (m mistakes) Error() string { return m[0].cause.Error() }
 func (m mistakes) Unwrap() error { return m[0].cause }
 
-// err is m as an error; nil if there are none.
-func (m mistakes) err() error {
-	if len(m) == 0 {
-		return nil
-	}
-	return m
-}
-
 // of returns a list of one mistake.
 func of(path string, cause error) mistakes { return mistakes{{path, cause}} }
 
