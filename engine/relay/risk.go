@@ -20,7 +20,7 @@ func RiskOf(p room.Procedure, o room.Options) Risk {
 	if o.Consistency != httpd.Stale {
 		return Single
 	}
-	if c, may := p.(room.Changer); may && c.Changes() {
+	if c, may := p.(interface{ Changes() bool }); may && c.Changes() {
 		return Repeatable
 	}
 	return Harmless

@@ -22,6 +22,7 @@ const (
 // choice is the server an agent talks to. It stays with one for as long as that answers.
 type choice struct {
 	roster *roster.Roster
+	least  time.Duration // to stay with a server that answers
 
 	mu      sync.Mutex // guards the rest
 	current string     // ID
@@ -120,6 +121,6 @@ func (c *choice) move() {
 
 // restless returns how long to stay with a server.
 func (c *choice) restless() time.Duration {
-	least := max(rebalanceMin, time.Duration(c.roster.Members())*time.Second/movesPerSecond)
+	least := max(c.least, time.Duration(c.roster.Members())*time.Second/movesPerSecond)
 	return least + rand.N(least/2+shortestBalanced)
 }

@@ -2,9 +2,7 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"rostra/engine/roster"
@@ -73,20 +71,13 @@ func (r *Remote) stream(ctx context.Context, server roster.Server) error {
 		end()
 	})
 	defer silence.Stop()
-	var moved error
-	var once sync.Once
-	balance := time.AfterFunc(r.choice.restless(), func() { once.Do(func() { moved = errMoved }); end() })
-	defer balance.Stop()
+	leave := time.Now().Add(r.choice.restless())
 	if err := r.cells.connect(subs); err != nil {
 		return err
 	}
 	for {
 		n, err := subs.Next()
 		if err != nil {
-			once.Do(func() {})
-			if errors.Is(moved, errMoved) {
-				return nil
-			}
 			return err
 		}
 		silence.Reset(quietTime)
@@ -95,10 +86,11 @@ func (r *Remote) stream(ctx context.Context, server roster.Server) error {
 		}
 		r.choice.stay(server)
 		r.cells.take(n)
+		if time.Now().After(leave) {
+			return nil // not while it is silent: nobody would then end what it is being asked (bounded)
+		}
 	}
 }
-
-var errMoved = errors.New("time for another server")
 
 // lasting reports whether every server would say the same.
 func lasting(err error) bool {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,6 +112,7 @@ func (*whoami) Call(_ context.Context, h *room.Host) (room.Result, error) { retu
 type lab struct {
 	t       testing.TB
 	servers []*labServer
+	valves  []*valve // of the servers
 	roster  *roster.Roster
 }
 
@@ -138,7 +140,8 @@ func newLab(t testing.TB, n int) *lab {
 	}
 	l.roster.Set(known...)
 	for i := range n {
-		l.servers = append(l.servers, l.start(known[i], listeners[i], n))
+		l.valves = append(l.valves, &valve{Listener: listeners[i]})
+		l.servers = append(l.servers, l.start(known[i], l.valves[i], n))
 	}
 	return l
 }
@@ -181,8 +184,8 @@ func (l *lab) start(self roster.Server, listener net.Listener, n int) *labServer
 	return one
 }
 
-// agent starts a client agent.
-func (l *lab) agent() *Remote {
+// agent starts a client agent; change is called before it runs.
+func (l *lab) agent(change ...func(*Remote)) *Remote {
 	l.t.Helper()
 	port, err := rpc.New(rpc.Options{})
 	if err != nil {
@@ -193,6 +196,9 @@ func (l *lab) agent() *Remote {
 		l.t.Fatal(err)
 	}
 	r := New(Options{Datacenter: "dc1", Domain: "consul.", Hold: 3 * time.Second}, types, port, l.roster)
+	for _, f := range change {
+		f(r)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.Run(ctx) })
@@ -236,4 +242,36 @@ func (l *lab) put(d room.Door, name, what string) {
 	if err != nil || got != "put "+what {
 		l.t.Fatalf("putting %s: %v, %v", name, got, err)
 	}
+}
+
+// valve is a listener that can be shut: then its connections stay open, and nothing that is sent on them arrives, as with a server
+// that is cut off or frozen.
+type valve struct {
+	net.Listener
+	shut atomic.Bool
+}
+
+func (v *valve) Accept() (net.Conn, error) {
+	c, err := v.Listener.Accept()
+	return &valved{c, v}, err
+}
+
+type valved struct {
+	net.Conn
+	valve *valve
+}
+
+func (c *valved) Read(p []byte) (int, error) {
+	for {
+		if n, err := c.Conn.Read(p); err != nil || !c.valve.shut.Load() {
+			return n, err
+		}
+	}
+}
+
+func (c *valved) Write(p []byte) (int, error) {
+	if c.valve.shut.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }

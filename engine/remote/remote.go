@@ -77,7 +77,7 @@ func New(o Options, types *relay.Types, port relay.Caller, servers *roster.Roste
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Remote{opts: o, types: types, clients: relay.NewClients(types, port, o.Hold)}
-	r.choice.roster = servers
+	r.choice.roster, r.choice.least = servers, rebalanceMin
 	r.cells.init()
 	r.SetRate(o.Rate, o.Burst)
 	r.SetTimeout(o.Timeout)

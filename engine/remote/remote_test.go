@@ -379,3 +379,18 @@ func TestRisk(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentServerIsNotLeft: while a server is silent an agent does not leave it for another in its turn, as nobody would then
+// end what that server is being asked.
+func TestSilentServerIsNotLeft(t *testing.T) {
+	l := newLab(t, 1)
+	l.leader()
+	agent := l.agent(func(r *Remote) { r.choice.least = 500 * time.Millisecond }) // and at most 1.75 s; silence is 3.5 s
+	l.put(agent, "a", "1")
+	l.until("a stream", func() bool { return agent.Counters()["remote.streams"] > 0 })
+	l.valves[0].shut.Store(true)
+	_, _, err := agent.Apply(context.Background(), &put{note{"a", "2"}}, byDefault)
+	if !errors.Is(err, errSilent) {
+		t.Errorf("the write to a server that went silent: %v", err)
+	}
+}

@@ -131,7 +131,9 @@ type Query interface {
 // same.
 type Point interface{ Point() }
 
-// Procedure is a named call that runs on the answering server, with that server's Host.
+// Procedure is a named call that runs on the answering server, with that server's Host. One that any server may run and that may
+// change something has a method Changes() bool that says so (relay.RiskOf); it may then do it twice, as nobody knows whether a
+// server that does not answer has done it.
 type Procedure interface {
 	msgp.Marshaler
 	msgp.Unmarshaler
@@ -139,10 +141,6 @@ type Procedure interface {
 	Allowed(d authz.Decider) error
 	Call(ctx context.Context, h *Host) (Result, error)
 }
-
-// Changer is a Procedure that any server may run and that may change something, which it then may do twice, as nobody knows
-// whether a server that does not answer has done it.
-type Changer interface{ Changes() bool }
 
 // Watch is a live answer to one Query, shared with everybody who asks the same.
 type Watch interface {

@@ -105,7 +105,7 @@ func (a handlers) list(r *httpd.Request) (httpd.Reply, error) {
 // Name is the Procedure's name on the wire.
 func (p *Fire) Name() string { return "event.fire" }
 
-// Changes implements room.Changer. An event that is fired twice is delivered once: its ID is the same.
+// Changes tells the door that this may change something. An event that is fired twice is delivered once: its ID is the same.
 func (p *Fire) Changes() bool { return true }
 
 // Allowed asks event:write on the name. Consul says no more than that it is denied.

@@ -71,7 +71,7 @@ func (k *keyringAsk) Allowed(d authz.Decider) error {
 	return authz.Require(d, authz.Keyring, authz.Write, "")
 }
 
-// Changes implements room.Changer. All operations on keyrings may be repeated.
+// Changes tells the door that this may change something. All operations on keyrings may be repeated.
 func (k *keyringAsk) Changes() bool { return gossip.KeyOp(k.Op) != gossip.ListKeys }
 
 // Call implements room.Procedure.
