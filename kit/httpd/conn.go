@@ -93,7 +93,7 @@ type conn struct {
 	framed atomic.Bool   // it is HTTP/2 without TLS
 	above  *tls.Conn     // nil without TLS
 	closed atomic.Bool
-	deaf   atomic.Bool // while a short write is answered; see Server.attend
+	deaf   atomic.Bool // while a short write is answered; see attend
 
 	wait sync.Mutex // guards the three
 	due  time.Time  // the read deadline that is asked for; zero: none

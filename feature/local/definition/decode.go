@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -33,13 +34,15 @@ func membersOf(t reflect.Type, aliases map[string]string) members {
 	return m
 }
 
-// spelled returns the members as files write them: deregister_critical_service_after for DeregisterCriticalServiceAfter,
-// http for HTTP.
-func (m members) spelled() map[int]string {
-	all := map[int]string{}
-	for _, i := range m.index {
-		all[i] = underscored(m.of.Field(i).Name)
+// spelled returns the members as files write them, sorted: deregister_critical_service_after for
+// DeregisterCriticalServiceAfter, http for HTTP.
+func (m members) spelled() (all []string) {
+	for i := range m.of.NumField() {
+		if f := m.of.Field(i); f.IsExported() {
+			all = append(all, underscored(f.Name))
+		}
 	}
+	slices.Sort(all)
 	return all
 }
 

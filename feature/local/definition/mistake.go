@@ -65,8 +65,7 @@ func (u unknownMember) Error() string { return fmt.Sprintf("json: unknown field 
 
 // near returns the member that was meant, most likely, as it is spelled in files; "" if none is spelt alike.
 func (u unknownMember) near() string {
-	all := slices.Sorted(maps.Values(u.known.spelled()))
-	return spell.Nearest(strings.ToLower(u.key), all, max(1, min(3, len(u.key)/3)))
+	return spell.Nearest(strings.ToLower(u.key), u.known.spelled(), max(1, min(3, len(u.key)/3)))
 }
 
 // wrongType is the cause of a value that does not fit its member; its text is of encoding/json.

@@ -67,7 +67,11 @@ func (r Rules) one(d room.Definition) (s *Service, c *Check, wrong mistakes) {
 // each: for who only looks whether they are right. An agent says the same in its log.
 func (r Rules) Warnings(defs []room.Definition) (all []string) {
 	services, first := map[string]bool{}, map[string]string{}
-	var bound []room.Definition
+	type binding struct {
+		room.Definition
+		service string // ID
+	}
+	var bound []binding
 	for _, d := range defs {
 		s, c, wrong := r.one(d)
 		if len(wrong) > 0 {
@@ -92,7 +96,7 @@ func (r Rules) Warnings(defs []room.Definition) (all []string) {
 		} else {
 			id = c.Row.CheckID
 			if c.Row.ServiceID != "" {
-				bound = append(bound, d)
+				bound = append(bound, binding{d, c.Row.ServiceID})
 			}
 			for _, one := range c.remarks {
 				note("", "%s", one)
@@ -103,10 +107,10 @@ func (r Rules) Warnings(defs []room.Definition) (all []string) {
 		}
 		first[kindOf(d)+id] = place(d, "")
 	}
-	for _, d := range bound {
-		if _, c, _ := r.one(d); !services[c.Row.ServiceID] {
+	for _, b := range bound {
+		if !services[b.service] {
 			all = append(all, fmt.Sprintf("%s: %s: ServiceID %q does not exist in these files; the check is left out unless that service was registered over HTTP",
-				place(d, "service_id"), subject(d, "service_id"), c.Row.ServiceID))
+				place(b.Definition, "service_id"), subject(b.Definition, "service_id"), b.service))
 		}
 	}
 	return all

@@ -34,8 +34,14 @@ func ReadServices(content []byte, path, format string) (all []*ServiceText, err 
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var wrong []error
+	taken := map[string]bool{}
 	for _, p := range root.Pairs {
 		list, err := stanzas(p)
+		if key := strings.ToLower(p.Key); len(list) > 0 && taken[key] {
+			list, err = nil, errTwice
+		} else if len(list) > 0 {
+			taken[key] = true
+		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s:%d: %s: %w", path, p.Line, p.Key, err))
 		}
@@ -51,6 +57,9 @@ func ReadServices(content []byte, path, format string) (all []*ServiceText, err 
 	return all, nil
 }
 
+// errTwice is the error of a key that JSON gives twice, or of two service blocks.
+var errTwice = errors.New("it is given more than once: write services = [ … ], or one services block for each")
+
 // stanzas returns the objects under a key of a file that are services; none under other keys.
 func stanzas(p tree.Pair) ([]*tree.Node, error) {
 	one, many := strings.EqualFold(p.Key, "service"), strings.EqualFold(p.Key, "services")
@@ -62,7 +71,7 @@ func stanzas(p tree.Pair) ([]*tree.Node, error) {
 	case !one && !many || p.Val.Kind == tree.Null:
 		return nil, nil
 	case one && len(list) > 1:
-		return nil, errors.New("it is given more than once: write services = [ … ], or one services block for each")
+		return nil, errTwice
 	}
 	for _, n := range list {
 		if n.Kind != tree.Object {

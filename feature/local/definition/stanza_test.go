@@ -69,6 +69,8 @@ func TestStanzas(t *testing.T) {
 		{".json", `{"service":`, "f.json:1: cannot read the JSON: the { of this line is never closed: add a } where it ends"},
 		{".json", `{"service":{"name":"a"}} x`, "f.json:1: cannot read the JSON: invalid character 'x' after top-level value"},
 		{".hcl", "service { name = \"a\" }\nservice { name = \"b\" }", "f.hcl:1: service: it is given more than once: write services = [ … ], or one services block for each"},
+		{".json", "{\"service\":{\"name\":\"a\"},\n\"Service\":{\"name\":\"b\"}}", "f.json:2: Service: it is given more than once: write services = [ … ], or one services block for each"},
+		{".json", "{\"services\":[{\"name\":\"a\"}],\n\"services\":[{\"name\":\"b\"}]}", "f.json:2: services: it is given more than once: write services = [ … ], or one services block for each"},
 		{".hcl", `service { port = 1 }`, "f.hcl:1: service: Missing service name: add a name"},
 		{".hcl", `service { name = "a" prot = 1 }`, `f.hcl:1: invalid config key service.prot of "a": did you mean service.port?`},
 		{".json", `{"services":[{"name":"a","check":{"tttl":"1s"}}]}`, `f.json:1: invalid config key service.check.tttl of "a": did you mean service.check.ttl?`},
