@@ -42,11 +42,7 @@ func levelOf(r store.Reader) int {
 }
 
 // level returns by which rules this server may propose now.
-func (s *Server) level() int {
-	v := s.store.View()
-	defer v.Release()
-	return min(levelOf(v), s.known)
-}
+func (s *Server) level() int { return min(int(s.rules.Load()), s.known) }
 
 // encode encodes a Command for the log by the rules that are in use.
 func (s *Server) encode(c room.Command) ([]byte, error) {
@@ -79,11 +75,13 @@ func errLevel(level, known int) error {
 	return fmt.Errorf("the cluster uses rules of level %d, this program knows those up to %d; upgrade this server", level, known)
 }
 
-// knows refuses a restored state whose rules this program does not know.
-func (s *Server) knows(st *store.Store) error {
-	v := st.View()
+// learn takes note of the state's level after it may have changed, and refuses one that this program does not know.
+func (s *Server) learn() error {
+	v := s.store.View()
 	defer v.Release()
-	if l := levelOf(v); l > s.known {
+	l := levelOf(v)
+	s.rules.Store(int64(l))
+	if l > s.known {
 		return errLevel(l, s.known)
 	}
 	return nil

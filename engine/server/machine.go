@@ -59,8 +59,13 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 	m.marks.add(b.Index, m.store.Index(), digest)
 	m.views.reached(m.store.Index())
 	for _, c := range commands {
-		if h, is := c.(*Compare); is {
-			m.compare(h)
+		switch c := c.(type) {
+		case *Compare:
+			m.compare(c)
+		case *SetLevel:
+			if err := m.learn(); err != nil {
+				panic(err)
+			}
 		}
 	}
 	m.stats.commands.Add(uint64(len(b.Commands)))
@@ -77,7 +82,7 @@ func (m machine) Restore(r io.Reader) error {
 		return err
 	}
 	m.marks.clear()
-	if err := m.knows(m.store); err != nil {
+	if err := m.learn(); err != nil {
 		return err
 	}
 	m.views.reached(m.store.Index())

@@ -43,7 +43,8 @@ type Options struct {
 // Attach the node that gives and Run it.
 type Server struct {
 	opts    Options
-	known   int // the level of this program
+	known   int          // the level of this program
+	rules   atomic.Int64 // that of the state
 	types   *relay.Types
 	store   *store.Store
 	node    *consensus.Node
@@ -126,6 +127,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, wholeness: wholeness{whole: make(chan struct{})},
 		ended: make(chan struct{})}
+	s.rules.Store(1)
 	s.signals.init()
 	tables := []store.AnyTable{levels}
 	var triggers []store.Trigger
@@ -211,9 +213,9 @@ func retryable(err error) bool {
 }
 
 func (s *Server) allowed(c room.Command, o room.Options) error {
-	v := s.store.View()
-	defer v.Release()
-	return c.Allowed(v, s.decider(o))
+	r := s.store.Late() // most Commands ask nothing
+	defer r.Release()
+	return c.Allowed(r, s.decider(o))
 }
 
 // decider resolves the caller's rights. Access rules come with the acl feature; until then everything is allowed.

@@ -66,6 +66,9 @@ type deferred struct {
 
 // retire takes note of a view that is no longer the newest, and gives up the store's own hold on it.
 func (h *history) retire(v *View) {
+	if v.refs.Load() == uncut {
+		return // nobody can have it
+	}
 	h.pins = append(h.pins, pin{view: v})
 	v.Release()
 }

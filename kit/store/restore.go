@@ -17,6 +17,8 @@ import (
 func (s *Store) Restore(r io.Reader) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	old := s.view.Load()
+	s.capture(old)
 	l := loader{tables: s.build(), schema: s.schema}
 	h, err := l.load(r)
 	if err != nil {
@@ -25,8 +27,8 @@ func (s *Store) Restore(r io.Reader) error {
 	s.tables, s.index, s.lineage, s.restored = l.tables, h.Index, h.Lineage, h.Restored
 	s.bytes.Store(l.bytes)
 	s.history.reset(h.Index)
-	old := s.view.Load()
-	v := newView(s, nil)
+	clear(s.cut)
+	v := s.next(nil)
 	v.time, v.epoch = h.Time, old.epoch+1
 	s.registry.touching.Store(true)
 	s.view.Store(v)
@@ -54,9 +56,11 @@ func (s *Store) Peek(r io.Reader, at AnyTable) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := &Store{schema: s.schema, tables: l.tables, index: h.Index}
+	seen := &Store{schema: s.schema, tables: l.tables, cut: make([]any, len(l.tables)), index: h.Index}
 	seen.history.floor = new(atomic.Uint64)
-	return newView(seen, nil), nil
+	v := seen.next(nil)
+	seen.capture(v)
+	return v, nil
 }
 
 // loader reads a snapshot into empty tables.

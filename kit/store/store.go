@@ -8,6 +8,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -20,6 +21,7 @@ type Store struct {
 	schema   []AnyTable // in order; never changes
 	triggers []Trigger  // never changes
 	tables   []table    // by descriptor id, nil where another store's tables sit; owned by the writer
+	cut      []any      // *tableView[T] by descriptor id, nil where the table has changed since; owned by the writer
 	registry registry
 
 	index    uint64 // of the newest Command that changed something; owned by the writer
@@ -39,7 +41,8 @@ func New(tables []AnyTable, triggers []Trigger, limits Limits) *Store {
 	s.history.floor = new(atomic.Uint64)
 	s.registry.init()
 	s.tables = s.build()
-	s.view.Store(newView(s, nil))
+	s.cut = make([]any, len(s.tables))
+	s.view.Store(s.next(nil))
 	return s
 }
 
@@ -67,15 +70,34 @@ func (s *Store) build() []table {
 	return tables
 }
 
-// View returns the newest published view, pinned. The caller must Release it, and soon: what it pins stays in memory.
+// View returns the newest published view, pinned. The caller must Release it, and soon: what it pins stays in memory. If
+// nobody has asked for the view before this one, it may have to wait for the log entry that is being applied. So it must
+// not be called between Begin and Commit by who began, nor in what a commit wakes.
 func (s *Store) View() *View {
 	for {
 		v := s.view.Load()
 		n := v.refs.Load()
+		if n == uncut {
+			return s.newest()
+		}
 		if n > 0 && v.refs.CompareAndSwap(n, n+1) {
+			if !v.read.Load() {
+				v.read.Store(true)
+			}
 			return v
 		}
 	}
+}
+
+// newest returns the newest view, pinned, and cuts it if nobody has.
+func (s *Store) newest() *View {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	v := s.view.Load()
+	s.capture(v)
+	v.refs.Add(1)
+	v.read.Store(true)
+	return v
 }
 
 // Index returns the index of the newest published view.
@@ -110,28 +132,44 @@ type View struct {
 	lineage  string
 	restored uint64
 	time     int64
-	tables   []any          // *tableView[T] by descriptor id
+	tables   []any          // *tableView[T] by descriptor id; nil as long as refs is uncut
 	floor    *atomic.Uint64 // reads at an older index may miss versions
 	refs     atomic.Int64
+	read     atomic.Bool // somebody took it
 }
 
-// newView captures the writer's state. old is the view it follows; nil if the tables are not those of any other view.
-func newView(s *Store, old *View) *View {
+// uncut is the number of references to a view whose tables are still those the writer works on: nobody has it.
+const uncut = -1
+
+// next makes the view of the writer's state as it is now, not yet cut. old is the one it follows, if there is one.
+func (s *Store) next(old *View) *View {
 	v := &View{schema: s.schema, index: s.index, lineage: s.lineage, restored: s.restored, floor: s.history.floor}
-	v.tables = make([]any, len(s.tables))
-	v.refs.Store(1) // the store's own hold, as long as this is the newest
+	v.refs.Store(uncut)
 	if old != nil {
-		copy(v.tables, old.tables)
 		v.time, v.epoch = old.time, old.epoch
 	}
 	for _, d := range s.schema {
-		t := s.tables[d.id()]
-		if old == nil || t.common().dirty {
-			v.tables[d.id()] = t.capture()
-			t.common().dirty = false
+		if c := s.tables[d.id()].common(); c.dirty {
+			s.cut[d.id()], c.dirty = nil, false
 		}
 	}
 	return v
+}
+
+// capture gives the view its tables, if it has none. It must be the newest, and no batch be open. The writer then copies what
+// it changes of a tree, node by node, so a view is cut when there is somebody who reads it and not before: where much is
+// written and little read that is a good part of the work (BenchmarkPut).
+func (s *Store) capture(v *View) {
+	if v.refs.Load() != uncut {
+		return
+	}
+	for _, d := range s.schema {
+		if s.cut[d.id()] == nil {
+			s.cut[d.id()] = s.tables[d.id()].capture()
+		}
+	}
+	v.tables = slices.Clone(s.cut)
+	v.refs.Store(1) // the store's own hold, as long as this is the newest
 }
 
 // Index returns the index of the newest Command this view contains.
@@ -170,6 +208,40 @@ type Reader interface {
 	// Time returns the log's clock in Unix nanoseconds: of the newest entry (View) or of this one (Tx).
 	Time() int64
 }
+
+// Late is a Reader that takes the newest View when it is first asked something: for who mostly asks nothing. It belongs to
+// one goroutine.
+type Late struct {
+	store *Store
+	view  *View
+}
+
+// Late returns a Reader whose View is not taken yet. The caller must Release it.
+func (s *Store) Late() *Late { return &Late{store: s} }
+
+// Release gives back the View, if one was taken.
+func (l *Late) Release() {
+	if l.view != nil {
+		l.view.Release()
+		l.view = nil
+	}
+}
+
+func (l *Late) now() *View {
+	if l.view == nil {
+		l.view = l.store.View()
+	}
+	return l.view
+}
+
+func (l *Late) limit() uint64   { return l.now().limit() }
+func (l *Late) tree(id int) any { return l.now().tree(id) }
+
+// Touched is the View's.
+func (l *Late) Touched(s Subject) uint64 { return l.now().Touched(s) }
+
+// Time is the View's.
+func (l *Late) Time() int64 { return l.now().Time() }
 
 // Touched returns the index of the last Command in this view that touched the subject; 0 if none did.
 func (v *View) Touched(s Subject) uint64 { return readTouched(v, s) }

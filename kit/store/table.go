@@ -121,6 +121,7 @@ func (f filed[T]) less(g filed[T]) bool {
 
 // tableView is what a View holds of a table: trees nobody changes any more.
 type tableView[T any] struct {
+	live    int // records
 	primary *btree.BTreeG[*slot[T]]
 	indexes []*btree.BTreeG[filed[T]]
 }
@@ -163,9 +164,8 @@ func (d *Table[T, P]) At(v *View, key string, index uint64) (rec *T, known bool)
 	return rec, true
 }
 
-// Len returns how many slots the table has: the live records and tombstones not yet collected. Replicas differ in the
-// latter, so a Command must not depend on it.
-func (d *Table[T, P]) Len(r Reader) int { return d.in(r).primary.Len() }
+// Len returns how many records the table has.
+func (d *Table[T, P]) Len(r Reader) int { return d.in(r).live }
 
 // All yields every record in key order.
 func (d *Table[T, P]) All(r Reader) iter.Seq[*T] { return d.Prefix(r, "") }

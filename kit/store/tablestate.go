@@ -15,7 +15,7 @@ const newest = ^uint64(0)
 // tableCommon is what the store knows of a table whatever its records are.
 type tableCommon struct {
 	on       AnyTable
-	dirty    bool // the trees changed since the last capture
+	dirty    bool // what a view has of the table changed since the last commit
 	watched  bool // some trigger wants to hear of changes
 	discards bool // a snapshot is only being verified
 	// row appends what a slot now holds, as a snapshot has it; for a tombstone, nil.
@@ -48,7 +48,7 @@ func (t *tableState[T, P]) common() *tableCommon { return &t.tableCommon }
 func (t *tableState[T, P]) working() any         { return &t.trees }
 
 func (t *tableState[T, P]) capture() any {
-	v := &tableView[T]{primary: t.trees.primary.Copy()}
+	v := &tableView[T]{live: t.trees.live, primary: t.trees.primary.Copy()}
 	for _, x := range t.trees.indexes {
 		v.indexes = append(v.indexes, x.Copy())
 	}
@@ -108,6 +108,7 @@ func (t *tableState[T, P]) set(tx *Tx, s *slot[T], rec *T, filing [][]string) (o
 	}
 	tx.changed(t, s, head, old)
 	s.head.Store(next)
+	t.count(old, rec)
 	t.refile(s, t.filing(old), filing)
 	grown := size[T, P](rec)
 	was := size[T, P](old)
@@ -121,6 +122,19 @@ func (t *tableState[T, P]) set(tx *Tx, s *slot[T], rec *T, filing [][]string) (o
 		tx.supersede(t, s, next, was, t.schema.Brief)
 	}
 	return old
+}
+
+// count keeps the number of records, where one takes the place of another; nil: there is none.
+func (t *tableState[T, P]) count(from, to *T) {
+	switch {
+	case from == nil && to != nil:
+		t.trees.live++
+	case from != nil && to == nil:
+		t.trees.live--
+	default:
+		return
+	}
+	t.dirty = true
 }
 
 // refile moves the slot between the keys of the secondary indexes.
@@ -175,6 +189,7 @@ func (t *tableState[T, P]) undo(c change) (bytes int64) {
 		rec = old.rec
 	}
 	s.head.Store(old)
+	t.count(now, rec)
 	t.refile(s, t.filing(now), t.filing(rec))
 	if old == nil {
 		t.drop(s)
@@ -227,6 +242,7 @@ func (t *tableState[T, P]) decode(index uint64, b []byte) (rest []byte, bytes in
 	s.head.Store(&version[T]{rec: rec, index: index})
 	t.slots[s.key] = s
 	t.trees.primary.Load(s)
+	t.trees.live++
 	t.refile(s, nil, t.filing(rec))
 	return rest, int64(size[T, P](rec)), nil
 }

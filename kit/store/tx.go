@@ -70,8 +70,11 @@ func (b *Batch) Commit() {
 	}
 	b.tx.writeMarks()
 	old := s.view.Load()
-	v := newView(s, old)
+	v := s.next(old)
 	v.time = b.tx.now
+	if old.read.Load() { // then there is one who will ask for this one, too, without having to wait for the next batch
+		s.capture(v)
+	}
 	s.registry.touching.Store(true)
 	s.view.Store(v)
 	s.history.retire(old)
