@@ -19,7 +19,8 @@ type Record[T any] interface {
 	msgp.Sizer
 }
 
-// Schema says how a table's records are found. Key gives the primary key, which orders the table bytewise.
+// Schema says how a table's records are found. Key gives the primary key, which orders the table bytewise; the table keeps the
+// string, and whatever it is cut from, for longer than the record.
 type Schema[T any] struct {
 	Key     func(*T) string
 	Indexes []Index[T]

@@ -55,12 +55,12 @@ func (t *tableState[T, P]) capture() any {
 	return v
 }
 
-// slotFor finds or makes the slot of a key. The key is cloned so that a slot never holds a larger buffer alive.
+// slotFor finds or makes the slot of a key.
 func (t *tableState[T, P]) slotFor(key string) *slot[T] {
 	if s := t.slots[key]; s != nil {
 		return s
 	}
-	s := &slot[T]{key: strings.Clone(key)}
+	s := &slot[T]{key: key}
 	t.slots[s.key] = s
 	t.trees.primary.Set(s)
 	t.dirty = true

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,31 +19,6 @@ func (s Subject) key() string { return s.Kind + "\x00" + s.Name }
 
 // named is the subject that has the index: a prefix has none apart from its name's.
 func (s Subject) named() Subject { return Subject{Kind: s.Kind, Name: s.Name} }
-
-// subjects is a set of Subjects, cheap while it is small.
-type subjects struct {
-	few  []Subject
-	many map[Subject]struct{}
-}
-
-// add puts s in and reports whether it was not there before.
-func (l *subjects) add(s Subject) bool {
-	if l.many == nil {
-		if slices.Contains(l.few, s) {
-			return false
-		}
-		if l.few = append(l.few, s); len(l.few) > 16 {
-			l.many = map[Subject]struct{}{}
-			for _, f := range l.few {
-				l.many[f] = struct{}{}
-			}
-		}
-		return true
-	}
-	n := len(l.many)
-	l.many[s] = struct{}{}
-	return len(l.many) > n
-}
 
 // Waiter is a registered interest in subjects. It counts, no queue: whoever looks sees whether something was touched.
 type Waiter struct {
@@ -69,15 +43,21 @@ func (w *Waiter) Close() { w.registry.remove(w) }
 // registry maps subjects to waiters. Prefix watches are found by the lengths registered for their kind.
 type registry struct {
 	mu      sync.RWMutex // guards both maps
-	waiters map[Subject]map[*Waiter]struct{}
+	waiters map[Subject]*crowd
 	lengths map[string]map[int]int // kind → prefix length → registrations
 	round   uint64                 // counts wakes; owned by the store's writer
 
 	touching atomic.Bool // from before a view is published until all that it touches is marked
 }
 
+// crowd is those who wait for one subject.
+type crowd struct {
+	waiters map[*Waiter]struct{}
+	round   uint64 // of the registry's last wake that touched it; owned by the store's writer
+}
+
 func (r *registry) init() {
-	r.waiters = map[Subject]map[*Waiter]struct{}{}
+	r.waiters = map[Subject]*crowd{}
 	r.lengths = map[string]map[int]int{}
 }
 
@@ -86,15 +66,15 @@ func (r *registry) add(subjects []Subject, wake func()) *Waiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range subjects {
-		set := r.waiters[s]
-		if set == nil {
-			set = map[*Waiter]struct{}{}
-			r.waiters[s] = set
+		c := r.waiters[s]
+		if c == nil {
+			c = &crowd{waiters: map[*Waiter]struct{}{}}
+			r.waiters[s] = c
 		}
-		if _, again := set[w]; again {
+		if _, again := c.waiters[w]; again {
 			continue
 		}
-		set[w] = struct{}{}
+		c.waiters[w] = struct{}{}
 		if s.Prefix {
 			if r.lengths[s.Kind] == nil {
 				r.lengths[s.Kind] = map[int]int{}
@@ -109,12 +89,15 @@ func (r *registry) remove(w *Waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range w.subjects {
-		set := r.waiters[s]
-		if _, there := set[w]; !there {
+		c := r.waiters[s]
+		if c == nil {
 			continue
 		}
-		delete(set, w)
-		if len(set) == 0 {
+		if _, there := c.waiters[w]; !there {
+			continue
+		}
+		delete(c.waiters, w)
+		if len(c.waiters) == 0 {
 			delete(r.waiters, s)
 		}
 		if s.Prefix {
@@ -137,11 +120,7 @@ func (r *registry) wake(list []Subject) {
 		return
 	}
 	r.round++
-	var seen subjects
 	for _, s := range list {
-		if !seen.add(s) {
-			continue
-		}
 		r.touch(r.waiters[s])
 		for n := range r.lengths[s.Kind] {
 			if n <= len(s.Name) {
@@ -156,13 +135,17 @@ func (r *registry) wakeAll() {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	r.round++
-	for _, set := range r.waiters {
-		r.touch(set)
+	for _, c := range r.waiters {
+		r.touch(c)
 	}
 }
 
-func (r *registry) touch(set map[*Waiter]struct{}) {
-	for w := range set {
+func (r *registry) touch(c *crowd) {
+	if c == nil || c.round == r.round {
+		return
+	}
+	c.round = r.round
+	for w := range c.waiters {
 		if w.round == r.round {
 			continue
 		}
