@@ -9,11 +9,11 @@ import (
 
 // chain returns how many versions a key has, and their bytes of value.
 func chain(s *Store, key string) (n, size int) {
-	slot, ok := s.tables[items.id()].(*tableState[item, *item]).trees.primary.Get(&slot[item]{key: key})
+	p, ok := s.tables[items.id()].(*tableState[item, *item]).trees.primary.Get(place[item]{key: key})
 	if !ok {
 		return 0, 0
 	}
-	for v := slot.head.Load(); v != nil; v = v.prev.Load() {
+	for v := p.slot.head.Load(); v != nil; v = v.prev.Load() {
 		n++
 		if v.rec != nil {
 			size += len(v.rec.Value)

@@ -157,8 +157,8 @@ func checkTable(t *testing.T, s *Store, id int, size *int64) (old int) {
 			return true
 		})
 	}
-	ts.trees.primary.Scan(func(s *slot[item]) bool {
-		if rec := s.at(newest); rec != nil {
+	ts.trees.primary.Scan(func(p place[item]) bool {
+		if rec := p.slot.at(newest); rec != nil {
 			for i := range filedKeys {
 				keys := map[string]bool{}
 				for _, k := range ts.schema.Indexes[i].Keys(rec) {
@@ -176,10 +176,14 @@ func checkTable(t *testing.T, s *Store, id int, size *int64) (old int) {
 }
 
 // versions checks the chains of a table and returns how many old versions they hold.
-func versions[T any, P Record[T]](t *testing.T, scan func(func(*slot[T]) bool), bytes *int64) (old int) {
+func versions[T any, P Record[T]](t *testing.T, scan func(func(place[T]) bool), bytes *int64) (old int) {
 	t.Helper()
 	var _ P
-	scan(func(s *slot[T]) bool {
+	scan(func(p place[T]) bool {
+		s := p.slot
+		if s.key != p.key {
+			t.Fatalf("the slot %s is at %s", s.key, p.key)
+		}
 		head := s.head.Load()
 		if head == nil {
 			t.Fatalf("the slot %s is empty", s.key)

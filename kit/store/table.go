@@ -104,6 +104,14 @@ func (s *slot[T]) at(index uint64) *T {
 	return nil
 }
 
+// place is a slot in the primary tree, its key beside it: a search reads a memory line less for every key it meets.
+type place[T any] struct {
+	key  string
+	slot *slot[T]
+}
+
+func (p place[T]) less(q place[T]) bool { return p.key < q.key }
+
 // filed is a slot's place in a secondary index.
 type filed[T any] struct {
 	key  string
@@ -123,7 +131,7 @@ func (f filed[T]) less(g filed[T]) bool {
 // tableView is what a View holds of a table: trees nobody changes any more.
 type tableView[T any] struct {
 	live    int // records
-	primary *btree.BTreeG[*slot[T]]
+	primary *btree.BTreeG[place[T]]
 	indexes []*btree.BTreeG[filed[T]]
 }
 
@@ -141,8 +149,8 @@ func (d *Table[T, P]) Get(r Reader, key string) *T {
 		}
 		return nil
 	}
-	if s, ok := d.in(r).primary.Get(&slot[T]{key: key}); ok {
-		return s.at(r.limit())
+	if p, ok := d.in(r).primary.Get(place[T]{key: key}); ok {
+		return p.slot.at(r.limit())
 	}
 	return nil
 }
@@ -156,8 +164,8 @@ func (d *Table[T, P]) At(v *View, key string, index uint64) (rec *T, known bool)
 	if d.schema.Brief {
 		return nil, false
 	}
-	if s, ok := d.in(v).primary.Get(&slot[T]{key: key}); ok {
-		rec = s.at(index)
+	if p, ok := d.in(v).primary.Get(place[T]{key: key}); ok {
+		rec = p.slot.at(index)
 	}
 	if index < v.floor.Load() { // looked at last: the writer raises it before it trims
 		return nil, false
@@ -178,8 +186,8 @@ func (d *Table[T, P]) Prefix(r Reader, prefix string) iter.Seq[*T] {
 	tv, limit := d.in(r), r.limit()
 	return func(yield func(*T) bool) {
 		walk := func(emit func(*slot[T]) bool) {
-			tv.primary.Ascend(&slot[T]{key: prefix}, func(s *slot[T]) bool {
-				return strings.HasPrefix(s.key, prefix) && emit(s)
+			tv.primary.Ascend(place[T]{key: prefix}, func(p place[T]) bool {
+				return strings.HasPrefix(p.key, prefix) && emit(p.slot)
 			})
 		}
 		each(r, limit, walk, yield)
@@ -190,7 +198,10 @@ func (d *Table[T, P]) Prefix(r Reader, prefix string) iter.Seq[*T] {
 func (d *Table[T, P]) From(r Reader, start string) iter.Seq[*T] {
 	tv, limit := d.in(r), r.limit()
 	return func(yield func(*T) bool) {
-		each(r, limit, func(emit func(*slot[T]) bool) { tv.primary.Ascend(&slot[T]{key: start}, emit) }, yield)
+		walk := func(emit func(*slot[T]) bool) {
+			tv.primary.Ascend(place[T]{key: start}, func(p place[T]) bool { return emit(p.slot) })
+		}
+		each(r, limit, walk, yield)
 	}
 }
 
@@ -285,8 +296,8 @@ func (d *Table[T, P]) Delete(tx *Tx, key string) (old *T) {
 // encode gives the view's rows in key order, each with the index of the Command that wrote it.
 func (d *Table[T, P]) encode(v *View, row func(uint64, msgp.Marshaler) error) error {
 	var err error
-	d.in(v).primary.Scan(func(s *slot[T]) bool {
-		if x := s.version(v.index); x != nil && x.rec != nil {
+	d.in(v).primary.Scan(func(p place[T]) bool {
+		if x := p.slot.version(v.index); x != nil && x.rec != nil {
 			err = row(x.index, P(x.rec))
 		}
 		return err == nil

@@ -37,7 +37,7 @@ func newTableState[T any, P Record[T]](d *Table[T, P]) *tableState[T, P] {
 	// and costs readers next to nothing.
 	noLocks := btree.Options{NoLocks: true, Degree: 16}
 	t := &tableState[T, P]{Table: d, tableCommon: tableCommon{on: d, row: row[T, P]}, slots: map[string]*slot[T]{}}
-	t.trees.primary = btree.NewBTreeGOptions(func(a, b *slot[T]) bool { return a.key < b.key }, noLocks)
+	t.trees.primary = btree.NewBTreeGOptions(place[T].less, noLocks)
 	for range d.schema.Indexes {
 		t.trees.indexes = append(t.trees.indexes, btree.NewBTreeGOptions(filed[T].less, noLocks))
 	}
@@ -62,7 +62,7 @@ func (t *tableState[T, P]) slotFor(key string) *slot[T] {
 	}
 	s := &slot[T]{key: key}
 	t.slots[s.key] = s
-	t.trees.primary.Set(s)
+	t.trees.primary.Set(place[T]{s.key, s})
 	t.dirty = true
 	return s
 }
@@ -70,7 +70,7 @@ func (t *tableState[T, P]) slotFor(key string) *slot[T] {
 // drop takes a slot out of the table.
 func (t *tableState[T, P]) drop(s *slot[T]) {
 	delete(t.slots, s.key)
-	t.trees.primary.Delete(s)
+	t.trees.primary.Delete(place[T]{key: s.key})
 	t.dirty = true
 }
 
@@ -234,14 +234,14 @@ func (t *tableState[T, P]) decode(index uint64, b []byte) (rest []byte, bytes in
 	if t.loaded++; t.loaded > 1 && key <= t.last {
 		return b, 0, fmt.Errorf("key %q does not follow %q", key, t.last)
 	}
-	t.last = strings.Clone(key)
+	t.last = key
 	if t.discards {
 		return rest, 0, nil
 	}
 	s := &slot[T]{key: t.last}
 	s.head.Store(&version[T]{rec: rec, index: index})
 	t.slots[s.key] = s
-	t.trees.primary.Load(s)
+	t.trees.primary.Load(place[T]{s.key, s})
 	t.trees.live++
 	t.refile(s, nil, t.filing(rec))
 	return rest, int64(size[T, P](rec)), nil
