@@ -55,6 +55,12 @@ func TestHTTP(t *testing.T) {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
+	gone := `{"Node":"n3","Address":"127.0.0.3"}` // counts no more
+	for _, what := range []string{"register", "deregister"} {
+		if status, _, body := a.Do("PUT", "/v1/catalog/"+what, gone); status != 200 {
+			t.Fatalf("%s: %d %s", what, status, body)
+		}
+	}
 	const (
 		config = `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":0,"ServerStabilizationTime":"10s",` +
 			`"RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","CreateIndex":N,"ModifyIndex":N}`
