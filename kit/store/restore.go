@@ -13,26 +13,27 @@ import (
 
 // Restore replaces the whole state by a snapshot's. The old state stays in place and readable until the new one is
 // complete and has proved sound; on an error nothing has changed. All watches are woken and the Epoch rises. Open views
-// of the old state stay readable until their Release. It waits for an open Batch.
+// of the old state stay readable until their Release. It waits for an open Batch when it has read all.
 func (s *Store) Restore(r io.Reader) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	old := s.view.Load()
-	s.capture(old)
 	l := loader{tables: s.build(), schema: s.schema}
 	h, err := l.load(r)
 	if err != nil {
 		return err
 	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.tables, s.index, s.lineage, s.restored = l.tables, h.Index, h.Lineage, h.Restored
 	s.bytes.Store(l.bytes)
 	s.history.reset(h.Index)
 	clear(s.cut)
+	old := s.view.Load()
 	v := s.next(nil)
 	v.time, v.epoch = h.Time, old.epoch+1
 	s.registry.touching.Store(true)
 	s.view.Store(v)
-	old.Release()
+	if old.refs.Load() != uncut {
+		old.Release()
+	}
 	s.registry.wakeAll()
 	s.registry.touching.Store(false)
 	s.moved.Add(1)

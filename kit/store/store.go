@@ -8,6 +8,7 @@
 package store
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,8 @@ import (
 // Store is one replica's state. Views may be taken from any goroutine; Begin, Restore and the Batch they give belong to
 // one writer at a time (a mutex makes a second one wait).
 type Store struct {
-	writing  sync.Mutex // held from Begin to Commit, and by Restore
+	writing  sync.Mutex // held from Begin to Commit, by the end of Restore, and by who cuts a view
+	asking   sync.Mutex // held by the one reader who waits for writing
 	room     Tx         // the empty lists of the last batch; of who holds writing
 	schema   []AnyTable // in order; never changes
 	triggers []Trigger  // never changes
@@ -76,21 +78,35 @@ func (s *Store) build() []table {
 func (s *Store) View() *View {
 	for {
 		v := s.view.Load()
-		n := v.refs.Load()
-		if n == uncut {
+		if v.refs.Load() == uncut {
 			return s.newest()
 		}
-		if n > 0 && v.refs.CompareAndSwap(n, n+1) {
-			if !v.read.Load() {
-				v.read.Store(true)
-			}
+		if v.take() {
 			return v
 		}
 	}
 }
 
-// newest returns the newest view, pinned, and cuts it if nobody has.
+// take pins the view, unless it is not cut, or no longer the newest.
+func (v *View) take() bool {
+	n := v.refs.Load()
+	if n <= 0 || !v.refs.CompareAndSwap(n, n+1) {
+		return false
+	}
+	if !v.read.Load() {
+		v.read.Store(true)
+	}
+	return true
+}
+
+// newest returns the newest view, pinned, and cuts it if nobody has. Of many readers one cuts it, so that the writer
+// waits for one.
 func (s *Store) newest() *View {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if v := s.view.Load(); v.take() {
+		return v
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	v := s.view.Load()
@@ -138,8 +154,9 @@ type View struct {
 	read     atomic.Bool // somebody took it
 }
 
-// uncut is the number of references to a view whose tables are still those the writer works on: nobody has it.
-const uncut = -1
+// uncut is the number of references to a view whose tables are still those the writer works on: nobody has it. No number of
+// mistaken Releases leads there.
+const uncut = math.MinInt64
 
 // next makes the view of the writer's state as it is now, not yet cut. old is the one it follows, if there is one.
 func (s *Store) next(old *View) *View {
