@@ -117,7 +117,8 @@ func (p *Pool) Sync() time.Duration {
 	return every
 }
 
-// ForceLeave makes a failed member one that left; with prune it is no longer listed. An alive member objects and stays.
+// ForceLeave makes a failed member one that left; with prune it is no longer listed. An alive member objects and stays, and is
+// never pruned: Serf would forget it some seconds after it has objected, and tell neither it nor us when it is there again.
 // It waits until others are told, if there are others. An unknown name is a fault.
 func (p *Pool) ForceLeave(name string, prune bool) error {
 	known, alive, others := false, false, false
@@ -139,7 +140,7 @@ func (p *Pool) ForceLeave(name string, prune bool) error {
 		return nil
 	}
 	leave := p.serf.RemoveFailedNode
-	if prune {
+	if prune && !alive {
 		leave = p.serf.RemoveFailedNodePrune
 	}
 	if err := leave(name); err != nil {

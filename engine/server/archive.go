@@ -201,7 +201,7 @@ func (s *Server) restorable(state io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if of, used := levelOf(r), s.level(); of > used {
+	if of, used := levelOf(r), s.rules.now(); of > used {
 		return fmt.Errorf("it was made by rules of level %d, and those in use here are of level %d; upgrade all servers first", of, used)
 	}
 	return nil

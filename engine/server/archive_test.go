@@ -306,7 +306,7 @@ func TestRestoreOfNewerRules(t *testing.T) {
 	newer.Commands = append(slices.Clone(newer.Commands), room.CommandType{New: func() room.Command { return new(later) }, Rules: 1, Since: []int{2}})
 	from, to := start(t, Options{Rooms: []room.Room{newer}}), start(t, Options{})
 	from.write("a", "newer")
-	from.until("level 2", func() bool { return from.level() == 2 })
+	from.until("level 2", func() bool { return from.rules.now() == 2 })
 	archive := from.archive()
 	to.write("a", "own")
 	err := to.Unarchive(context.Background(), bytes.NewReader(archive), room.Options{})

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -41,14 +42,20 @@ func levelOf(r store.Reader) int {
 	return 1
 }
 
-// level returns by which rules this server may propose now.
-func (s *Server) level() int { return min(int(s.rules.Load()), s.known) }
+// rules are the levels of a server.
+type rules struct {
+	known int          // by this program
+	used  atomic.Int64 // by the state
+}
+
+// now is the level by which this server may propose.
+func (r *rules) now() int { return min(int(r.used.Load()), r.known) }
 
 // encode encodes a Command for the log by the rules that are in use.
 func (s *Server) encode(c room.Command) ([]byte, error) {
-	level := s.level()
+	level := s.rules.now()
 	entry, err := s.types.Command(c, level)
-	if fault.Is(err, fault.Refused) && level < s.known {
+	if fault.Is(err, fault.Refused) && level < s.rules.known {
 		if all, behind := s.commonLevel(); all == 0 {
 			err = fault.New(fault.Refused, "%v; what server %s knows is not known yet: gossip has not shown it", err, behind)
 		} else if behind != "" {
@@ -63,7 +70,7 @@ func (s *Server) encode(c room.Command) ([]byte, error) {
 // encodeFor encodes a Command for servers of another datacenter, whose level only they know: for all that may be asked. They
 // encode it anew.
 func (s *Server) encodeFor(c room.Command, datacenter string) ([]byte, error) {
-	level := s.known
+	level := s.rules.known
 	if s.host != nil && s.host.Roster != nil {
 		level = min(level, s.host.Roster.Level(datacenter))
 	}
@@ -80,9 +87,9 @@ func (s *Server) learn() error {
 	v := s.store.View()
 	defer v.Release()
 	l := levelOf(v)
-	s.rules.Store(int64(l))
-	if l > s.known {
-		return errLevel(l, s.known)
+	s.rules.used.Store(int64(l))
+	if l > s.rules.known {
+		return errLevel(l, s.rules.known)
 	}
 	return nil
 }
@@ -121,7 +128,7 @@ func (s *Server) raiseLevel(ctx context.Context) error {
 	tick := time.NewTicker(levelPeriod)
 	defer tick.Stop()
 	for {
-		if all, _ := s.commonLevel(); all > s.level() {
+		if all, _ := s.commonLevel(); all > s.rules.now() {
 			if _, _, err := s.Apply(ctx, &SetLevel{Level: all}, room.Options{}); err != nil {
 				return err
 			}
@@ -138,7 +145,7 @@ func (s *Server) raiseLevel(ctx context.Context) error {
 // commonLevel is the highest level that all servers of the log know, and, if this one knows more, one of those that do not.
 // It is 0 while some of them is not seen in gossip.
 func (s *Server) commonLevel() (level int, behind string) {
-	level = s.known
+	level = s.rules.known
 	if s.clients == nil { // a lone server
 		return level, ""
 	}

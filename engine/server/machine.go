@@ -36,8 +36,8 @@ func (m machine) Apply(b consensus.Batch) []consensus.Outcome {
 		if err != nil {
 			panic(err) // consensus stops the server before the entry counts; nothing of it has run
 		}
-		if l, is := c.(*SetLevel); is && l.Level > m.known {
-			panic(errLevel(l.Level, m.known)) // whoever goes on without knowing the rules diverges
+		if l, is := c.(*SetLevel); is && l.Level > m.rules.known {
+			panic(errLevel(l.Level, m.rules.known)) // whoever goes on without knowing the rules diverges
 		}
 		commands[i] = c
 	}

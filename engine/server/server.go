@@ -43,8 +43,7 @@ type Options struct {
 // Attach the node that gives and Run it.
 type Server struct {
 	opts    Options
-	known   int          // the level of this program
-	rules   atomic.Int64 // that of the state
+	rules   rules
 	types   *relay.Types
 	store   *store.Store
 	node    *consensus.Node
@@ -125,9 +124,9 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, known: room.Level(o.Rooms), types: types, wholeness: wholeness{whole: make(chan struct{})},
+	s := &Server{opts: o, rules: rules{known: room.Level(o.Rooms)}, types: types, wholeness: wholeness{whole: make(chan struct{})},
 		ended: make(chan struct{})}
-	s.rules.Store(1)
+	s.rules.used.Store(1)
 	s.signals.init()
 	tables := []store.AnyTable{levels}
 	var triggers []store.Trigger

@@ -33,6 +33,9 @@ func TestMeter(t *testing.T) {
 	d.age.Store(int64(time.Minute))
 	s.lookAge(t.Context(), 7)
 	over, _ := m.Last()
+	for end := time.Now().Add(10 * time.Second); !counted(over, want) && time.Now().Before(end); over, _ = m.Last() {
+		time.Sleep(time.Millisecond) // a question is counted when its answer has been sent, and may have come
+	}
 	for _, x := range append(over.Samples, over.Counters...) {
 		name := x.Name + " " + x.Labels["type"]
 		if x.Count != want[name] && x.Sum != float64(want[name]) {
@@ -43,4 +46,18 @@ func TestMeter(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("missing: %v", want)
 	}
+}
+
+// counted reports whether there are as many questions of each kind as there should be.
+func counted(over metric.Interval, want map[string]uint64) bool {
+	have := map[string]uint64{}
+	for _, x := range append(over.Samples, over.Counters...) {
+		have[x.Name+" "+x.Labels["type"]] = max(x.Count, uint64(x.Sum))
+	}
+	for name, n := range want {
+		if have[name] < n {
+			return false
+		}
+	}
+	return true
 }
