@@ -168,6 +168,42 @@ func TestForcedToLeaveWhileJoining(t *testing.T) {
 	})
 }
 
+// TestPruneAlive: an alive member that is to be pruned objects like one that is to leave, and is not forgotten some seconds
+// later by those it has objected to.
+func TestPruneAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		n.Default(simnet.Link{Delay: time.Millisecond})
+		var pools []*Pool
+		for i, name := range []string{"a", "b", "c"} {
+			pools = append(pools, inBubble(t, name, n.Host(fmt.Sprintf("10.0.0.%d", i+1)), nil))
+			if _, err := pools[i].Join(t.Context(), []string{"10.0.0.1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		before := pools[0].Stats()["member_time"]
+		if err := pools[0].ForceLeave("c", true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for _, p := range pools {
+			if got := show(p); got != "a=alive b=alive c=alive" {
+				t.Errorf("%s sees %s", p.name, got)
+			}
+		}
+		if pools[0].Stats()["member_time"] == before {
+			t.Error("c did not object")
+		}
+		for _, p := range pools {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
 // TestKeysOfWhoIsGone: while one member of a WAN pool is not heard and not yet known to have failed, an operation on the keys ends
 // sooner than who asked for it gives up the server that does it (engine/server, elsewhere: 9 s), and says that one is missing.
 func TestKeysOfWhoIsGone(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A member that starts again at another address knocks at whom it knew, once, and is refused while its old address is
-// believed to live. If all servers move at once, they find one another again, and nobody else finds them: the others know
+// A member that starts again at another address, perhaps reinstalled and with another ID, knocks at whom it knew, once, and is
+// refused while its old address is believed to live. If all servers move at once, they find one another again, and nobody else finds them: the others know
 // the old addresses only. So who refused such a member calls it back when the old address has failed.
 
 // mover is a member that has failed, and the address at which it may be now.

@@ -26,7 +26,7 @@ type rules struct {
 	mu    sync.Mutex        // guards the rest
 	alive map[string]holder // by name; this member is not in it
 	names map[string]string // ID → name of the live member that has it
-	moved map[string]string // name of a live member → address from which one with its ID, too, was refused last
+	moved map[string]string // name of a live member → address from which one was refused last
 }
 
 // holder is who has a name.
@@ -89,9 +89,7 @@ func (r *rules) unique(name, id, addr string) error {
 		return claimsID(name, id, addr, r.name, r.addr, "this agent")
 	}
 	if h, is := r.alive[name]; is && h.addr != addr {
-		if id != "" && id == h.id {
-			r.moved[name] = addr
-		}
+		r.moved[name] = addr
 		return claimsName(name, id, addr, h, "a live member")
 	}
 	if other, is := r.names[id]; is && id != "" && other != name && r.alive[other].addr != addr {

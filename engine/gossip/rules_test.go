@@ -221,37 +221,43 @@ func TestMovedAtOnce(t *testing.T) {
 	})
 }
 
-// TestAllMovedAtOnce: all servers come back with other addresses before the others have missed them. They knock once, as Serf
-// does at a start, and are refused; nobody else knows where they are now.
+// TestAllMovedAtOnce: all servers come back with other addresses before the others have missed them, on their old disks or
+// reinstalled. They knock once, as Serf does at a start, and are refused; nobody else knows where they are now.
 func TestAllMovedAtOnce(t *testing.T) {
-	inLab(t, func(l *lab) {
-		client := l.open("client", "1", "10.0.0.1", nil)
-		var old, moved []*Pool
-		for i := range 3 {
-			p := l.open(fmt.Sprint("s", i), fmt.Sprint("id", i), fmt.Sprint("10.0.0.", i+2), nil)
-			l.join(p, client)
-			old = append(old, p)
-		}
-		for _, p := range old {
-			if err := p.Close(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for i := range old {
-			p := l.open(fmt.Sprint("s", i), fmt.Sprint("id", i), fmt.Sprint("10.0.1.", i+2), nil)
-			l.refused(p, client, "if the agent has moved")
-			if i > 0 {
-				l.join(p, moved[0])
-			}
-			moved = append(moved, p)
-		}
-		time.Sleep(2 * time.Minute)
-		for _, p := range append(moved, client) {
-			if show(p) != "client=alive s0=alive s1=alive s2=alive" || p.Members()[2].Addr != "10.0.1.3" {
-				t.Errorf("%s sees %s, %+v", p.name, show(p), p.Members()[2])
-			}
-		}
-	})
+	for _, c := range []struct{ what, id, text string }{
+		{"on their disks", "id", "if the agent has moved"}, {"reinstalled", "new", "wait until the old one has failed"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			inLab(t, func(l *lab) {
+				client := l.open("client", "1", "10.0.0.1", nil)
+				var old, moved []*Pool
+				for i := range 3 {
+					p := l.open(fmt.Sprint("s", i), fmt.Sprint("id", i), fmt.Sprint("10.0.0.", i+2), nil)
+					l.join(p, client)
+					old = append(old, p)
+				}
+				for _, p := range old {
+					if err := p.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range old {
+					p := l.open(fmt.Sprint("s", i), fmt.Sprint(c.id, i), fmt.Sprint("10.0.1.", i+2), nil)
+					l.refused(p, client, c.text)
+					if i > 0 {
+						l.join(p, moved[0])
+					}
+					moved = append(moved, p)
+				}
+				time.Sleep(2 * time.Minute)
+				for _, p := range append(moved, client) {
+					if show(p) != "client=alive s0=alive s1=alive s2=alive" || p.Members()[2].Addr != "10.0.1.3" {
+						t.Errorf("%s sees %s, %+v", p.name, show(p), p.Members()[2])
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestNetworks(t *testing.T) {

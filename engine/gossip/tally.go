@@ -1,9 +1,11 @@
 package gossip
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -65,7 +67,7 @@ var signs = []struct {
 	{"encryption is configured but remote state is not encrypted", kindKey},
 	{"remote state is encrypted and encryption is not configured", kindKey},
 	{"Rejected node", kindNetwork}, {"Rejected IP update", kindNetwork}, {"Blocked alive", kindNetwork},
-	{"Conflicting address for", kindIdentity}, {"serf: Name conflict for", kindIdentity}, {"Node name conflicts", kindIdentity},
+	{"serf: Name conflict for", kindIdentity}, {"Node name conflicts", kindIdentity},
 	{"received old event", kindOld}, {"received old query", kindOld},
 	{"handler queue full", kindFull},
 	{"Decrypt packet failed", kindGarbage}, {"failed to receive", kindGarbage}, {"Failed to decode", kindGarbage},
@@ -87,6 +89,11 @@ func (t *tally) known(line string) bool {
 	case strings.HasPrefix(line, "memberlist: failed to join"):
 		return false // Join tells it
 	}
+	if m := elsewhere.FindStringSubmatch(line); m != nil {
+		t.note(kindIdentity, hostOf(m[3]), fmt.Sprintf("Member '%s' was at %s and claims to be at %s: the name of a member that has failed is free "+
+			"for another address %s later", m[1], m[2], m[3], reclaim))
+		return true
+	}
 	for _, s := range signs {
 		if strings.Contains(line, s.words) {
 			t.note(s.kind, peerOf(line), line)
@@ -96,6 +103,9 @@ func (t *tally) known(line string) bool {
 	return false
 }
 
+// elsewhere is how memberlist says that a member comes from another address too soon: name, old address, new one.
+var elsewhere = regexp.MustCompile(`Conflicting address for (.*)\. Mine: (\S+) Theirs: (\S+) Old state`)
+
 // peerOf finds the IP of the peer at the end of a line of memberlist; "" if it names none.
 func peerOf(line string) string {
 	_, rest, ok := strings.Cut(line, "from=")
@@ -103,6 +113,10 @@ func peerOf(line string) string {
 		return ""
 	}
 	addr, _, _ := strings.Cut(rest, " ")
+	return hostOf(addr)
+}
+
+func hostOf(addr string) string {
 	if host, _, err := net.SplitHostPort(addr); err == nil {
 		return host
 	}
