@@ -47,6 +47,7 @@ func parseLine(line string) (slog.Level, string) {
 			}
 		}
 	}
+	text, _, _ = strings.Cut(text, " meta:([") // followed by some 1,500 characters of numbers
 	return level, strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

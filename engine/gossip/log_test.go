@@ -19,6 +19,8 @@ func TestParseLine(t *testing.T) {
 		{"[::1] serf: x", "[::1] serf: x", slog.LevelInfo},
 		{"[ERR no end", "[ERR no end", slog.LevelInfo},
 		{"plain", "plain", slog.LevelInfo},
+		{"[WARN] memberlist: Refuting an alive message for 'a' (10.0.0.1:8301) meta:([255 1 2] VS [255 3 4]), vsn:([1] VS [2])",
+			"memberlist: Refuting an alive message for 'a' (10.0.0.1:8301)", slog.LevelWarn},
 		{"", "", slog.LevelInfo},
 		{"[WARN] serf: node a\n[ERR] forged\x1b[1m", "serf: node a [ERR] forged [1m", slog.LevelWarn},
 	} {
