@@ -33,8 +33,9 @@ func TestMeter(t *testing.T) {
 	d.age.Store(int64(time.Minute))
 	s.lookAge(t.Context(), 7)
 	over, _ := m.Last()
-	for end := time.Now().Add(10 * time.Second); !counted(over, want) && time.Now().Before(end); over, _ = m.Last() {
-		time.Sleep(time.Millisecond) // a question is counted when its answer has been sent, and may have come
+	// A question is counted when its answer has been sent, and may have come.
+	for end := time.Now().Add(10 * time.Second); !counted(over, want) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		over, _ = m.Last()
 	}
 	for _, x := range append(over.Samples, over.Counters...) {
 		name := x.Name + " " + x.Labels["type"]
