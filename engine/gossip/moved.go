@@ -6,8 +6,8 @@ import (
 )
 
 // A member that starts again at another address, perhaps reinstalled and with another ID, knocks at whom it knew, once, and is
-// refused while its old address is believed to live. If all servers move at once, they find one another again, and nobody else finds them: the others know
-// the old addresses only. So who refused such a member calls it back when the old address has failed.
+// refused while its old address is believed to live. If all servers move at once, they find one another again, and nobody
+// else finds them: the others know the old addresses only. So who refused such a member calls it back when the old address has failed.
 
 // mover is a member that has failed, and the address at which it may be now.
 type mover struct{ name, addr string }

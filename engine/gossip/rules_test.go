@@ -362,6 +362,10 @@ func TestSigns(t *testing.T) {
 		if strings.Contains(line, "from=10") && want != "" && !l.has("peer=10.0.0.9 ") {
 			t.Errorf("%s: logged %s", line, l.text())
 		}
+		if strings.Contains(line, "Conflicting") && !(l.has("peer=10.0.0.3 ") && l.has("'a' was at 10.0.0.1:8301 and claims to be at 10.0.0.3:8301: the name of "+
+			"a member that has failed is free for another address 30s later")) {
+			t.Errorf("%s: logged %s", line, l.text())
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func (t *tally) known(line string) bool {
 	case strings.HasPrefix(line, "memberlist: failed to join"):
 		return false // Join tells it
 	}
-	if m := elsewhere.FindStringSubmatch(line); m != nil {
+	if m := conflict.FindStringSubmatch(line); m != nil {
 		t.note(kindIdentity, hostOf(m[3]), fmt.Sprintf("Member '%s' was at %s and claims to be at %s: the name of a member that has failed is free "+
 			"for another address %s later", m[1], m[2], m[3], reclaim))
 		return true
@@ -103,8 +103,8 @@ func (t *tally) known(line string) bool {
 	return false
 }
 
-// elsewhere is how memberlist says that a member comes from another address too soon: name, old address, new one.
-var elsewhere = regexp.MustCompile(`Conflicting address for (.*)\. Mine: (\S+) Theirs: (\S+) Old state`)
+// conflict is how memberlist says that a member comes from another address too soon: name, old address, new one.
+var conflict = regexp.MustCompile(`Conflicting address for (.*)\. Mine: (\S+) Theirs: (\S+) Old state`)
 
 // peerOf finds the IP of the peer at the end of a line of memberlist; "" if it names none.
 func peerOf(line string) string {

@@ -91,11 +91,11 @@ func (t *Types) Command(c room.Command, level int) ([]byte, error) {
 			return nil, fault.New(fault.Refused, "the command %q cannot be run by rules of level %d, which are in use: %v", c.Name(), level, err)
 		}
 	}
-	room := 128
+	size := 128
 	if z, is := c.(msgp.Sizer); is {
-		room = msgp.StringPrefixSize + len(c.Name()) + msgp.IntSize + z.Msgsize() // a bound, so the buffer does not grow
+		size = msgp.StringPrefixSize + len(c.Name()) + msgp.IntSize + z.Msgsize() // a bound, so the buffer does not grow
 	}
-	b := make([]byte, 0, room)
+	b := make([]byte, 0, size)
 	b = msgp.AppendString(b, c.Name())
 	b = msgp.AppendInt(b, rules)
 	b, err := c.MarshalMsg(b)

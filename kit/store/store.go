@@ -1,7 +1,8 @@
 // Package store is the multi-version store behind Rostra's replicated state. It keeps tables of immutable records, each
-// record with a short chain of its versions, so that a reader holds a consistent View by one pointer, blocks no writer
-// and is blocked by none. There is one writer: the goroutine that applies the log. It knows no feature; features declare
-// tables and triggers, and run their Commands in a Tx.
+// record with a short chain of its versions, so that a reader holds a consistent View by one pointer, and neither waits for
+// the other while it is read. Only who asks first for a View after a while without readers may wait for the log entry that
+// is being applied. There is one writer: the goroutine that applies the log. It knows no feature; features declare tables
+// and triggers, and run their Commands in a Tx.
 //
 // The rules it obeys are design rules 3, 5, 7, 8, 9 and 10 of the house: one index per Command that changes something,
 // subjects with a replicated index each, views published once per log entry, history bounded whatever is pinned.
@@ -135,7 +136,7 @@ func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // Watch registers wake to be called after a commit touched one of the subjects: once for each such commit, after its
 // view is published. Register first, then take the View to read: then no change between the two is missed. wake runs
-// inside the commit: it must not block, nor call Watch or Close; it may be nil.
+// inside the commit: it must not block, nor call View, Watch or Close; it may be nil.
 func (s *Store) Watch(subjects []Subject, wake func()) *Waiter {
 	return s.registry.add(subjects, wake)
 }
